@@ -1,0 +1,37 @@
+# `make demo` and `make test` are all a newcomer needs; both bring what they need into .venv.
+# Only python3 (3.11 or later) and make have to be there already.
+.DELETE_ON_ERROR:
+.PHONY: demo test lint types imports check lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+PY := $(BIN)/python -P
+
+demo: .venv/ready
+	@$(PY) -m runner demo
+
+test: .venv/ready
+	@$(PY) -m pytest -q -n 2 --dist worksteal
+
+lint: .venv/ready
+	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
+
+types: .venv/ready
+	@$(PY) -m mypy
+
+imports: .venv/ready
+	@$(BIN)/python -m importlinter.cli lint-imports 2>/dev/null || $(BIN)/lint-imports
+
+check: test lint types imports
+
+.venv/ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "gpu-job-runner needs Python 3.11 or later; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up .venv (once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf .venv
