@@ -65,7 +65,9 @@ class AmbiguousJob(RunnerError, LookupError):
 class _JobEnded(RunnerError):
     """A job that ended otherwise than by success. ``job`` is the public Job object."""
 
-    def __init__(self, message: str, *, job: Any = None, exit_code: int | None = None, tail: str = "") -> None:
+    def __init__(
+        self, message: str, *, job: Any = None, exit_code: int | None = None, tail: str = ""
+    ) -> None:
         super().__init__(message)
         self.job = job
         self.exit_code: int | None = exit_code  # type: ignore[assignment]

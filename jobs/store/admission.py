@@ -1,0 +1,245 @@
+"""Admission: the intent to rent a machine, committed together with all that it reserves."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from jobs import ids, meter
+from jobs.models import Attempt, Installation, Instance, Job
+from jobs.states import ENDED, Event, State
+from jobs.store import leases, limits
+from jobs.store.database import Database
+from jobs.store.transitions import AttemptLease, Change, JobLease, Stale, move
+
+HOLDING = ("intended", "unknown", "live", "warm", "doomed")
+"""States of an instance in which it takes a slot: it is rented, or may be."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be rented, and until when. ``price``: micro-dollars an hour."""
+
+    product: str
+    price: int
+    image_id: int
+    key_fields: str
+    fleet: str
+    expires_at: datetime
+    boot_deadline_at: datetime
+    protocol: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What holds for all instances together. ``max_burn``: micro-dollars an hour, or None."""
+
+    max_instances: int
+    max_burn: int | None
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """An attempt whose intent stands in the database; its deploy has not been ordered yet."""
+
+    attempt_id: str
+    lease: AttemptLease
+    instance_name: str
+
+
+@dataclass(frozen=True)
+class Full:
+    """Why there is no room, as a sentence."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A queued job as admission sees it. ``spent``: micro-dollars of its earlier attempts."""
+
+    job_id: str
+    products: tuple[str, ...]
+    image: str
+    max_cost: int
+    max_runtime: int
+    spent: int
+    waits: int
+    cancel_requested: bool
+    corrected: bool
+
+
+def candidate(db: Database, job_id: str, minimum_minutes: int) -> Candidate | None:
+    """What admission has to know of a queued job; None where it is not queued any more."""
+    with db.read() as session:
+        now = db.now(session)
+        job = session.execute(select(Job).where(Job.id == job_id, Job.state == State.QUEUED)).scalar()
+        if job is None:
+            return None
+        earlier = session.execute(select(Instance).where(Instance.job_id == job_id)).scalars()
+        spent = meter.total([meter.charge(instance, now, minimum_minutes) for instance in earlier])
+        corrected = session.execute(
+            select(func.count())
+            .select_from(Attempt)
+            .where(
+                Attempt.job_id == job_id, Attempt.number.is_(None), Attempt.detail.startswith("corrected:")
+            )
+        ).scalar_one()
+        return Candidate(
+            job.id,
+            tuple(job.products),
+            job.image,
+            job.max_cost,
+            job.max_runtime,
+            spent,
+            job.waits,
+            job.cancel_requested_at is not None,
+            corrected > 0,
+        )
+
+
+def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits) -> Admitted | Full:
+    """Commit the intent and its reservations; or say why there is no room.
+
+    Raises Stale where the job is not the caller's any more or was cancelled meanwhile.
+    """
+    with db.write() as session:
+        # One admission at a time: what it counts must not grow before it commits.
+        installation = session.execute(
+            select(Installation.installation_id).where(Installation.id == 1).with_for_update()
+        ).scalar_one()
+        now = db.now(session)
+        full = _no_room(session, now, plan, bounds)
+        if full is not None:
+            return full
+        job = session.execute(select(Job).where(Job.id == job_id)).scalar_one()
+        if job.cancel_requested_at is not None:
+            raise Stale
+        made = session.execute(
+            select(func.coalesce(func.max(Attempt.number), 0)).where(Attempt.job_id == job_id)
+        ).scalar_one()
+        attempt_id = ids.new_attempt_id(installation)
+        name = str(ids.InstanceName(plan.fleet, attempt_id, int(plan.expires_at.timestamp())))
+        session.add(
+            Attempt(
+                id=attempt_id,
+                job_id=job_id,
+                number=made + 1,
+                state=State.DEPLOYING.value,
+                product=plan.product,
+                image_id=plan.image_id,
+                key_fields=plan.key_fields,
+                attestation_key=secrets.token_hex(32),
+                protocol=plan.protocol,
+                created_at=now,
+                boot_deadline_at=plan.boot_deadline_at,
+                lease_owner=lease.owner,
+                lease_until=now + leases.LEASE,
+                fence=1,
+            )
+        )
+        session.flush()
+        session.add(
+            Instance(
+                attempt_id=attempt_id,
+                job_id=job_id,
+                name=name,
+                state="intended",
+                product=plan.product,
+                price=plan.price,
+                expires_at=plan.expires_at,
+            )
+        )
+        session.flush()
+        move(
+            session,
+            now,
+            Event.ADMITTED,
+            job_id=job_id,
+            state=State.QUEUED,
+            attempt_id=attempt_id,
+            guard=lease,
+            change=Change(None, f"renting {plan.product}"),
+        )
+    return Admitted(attempt_id, AttemptLease(lease.owner, 1), name)
+
+
+def wait(
+    db: Database,
+    job_id: str,
+    lease: JobLease,
+    *,
+    reason: str | None,
+    detail: str,
+    pause: timedelta,
+    product: str | None = None,
+) -> None:
+    """Leave a job queued, with its reason, for at least *pause*; remember where *product* is out of stock."""
+    with db.write() as session:
+        now = db.now(session)
+        until = now + pause
+        if product is not None:
+            limits.set_out_of_stock(session, now, product, until)
+        same = session.execute(select(Job.reason, Job.detail, Job.waits).where(Job.id == job_id)).one()
+        values = {"not_before": until, "waits": same.waits + 1}
+        if (same.reason, same.detail) == (reason, detail):  # no news: nothing for the job's history
+            changed = session.execute(
+                update(Job)
+                .where(
+                    Job.id == job_id,
+                    Job.state == State.QUEUED,
+                    Job.lease_owner == lease.owner,
+                    Job.fence == lease.fence,
+                )
+                .values(**values, lease_owner=None, lease_until=None)
+            )
+            if not changed.rowcount:  # type: ignore[attr-defined]
+                raise Stale
+            return
+        move(
+            session,
+            now,
+            Event.WAITS,
+            job_id=job_id,
+            state=State.QUEUED,
+            attempt_id=None,
+            guard=lease,
+            change=Change(reason, detail, job=values),
+        )
+
+
+def refuse(db: Database, job_id: str, lease: JobLease, event: Event, reason: str, detail: str) -> None:
+    """End a queued job for which nothing will be rented."""
+    with db.write() as session:
+        move(
+            session,
+            db.now(session),
+            event,
+            job_id=job_id,
+            state=State.QUEUED,
+            attempt_id=None,
+            guard=lease,
+            change=Change(reason, detail),
+        )
+
+
+def _no_room(session: Session, now: datetime, plan: Plan, bounds: Limits) -> Full | None:
+    held, burn = session.execute(
+        select(func.count(), func.coalesce(func.sum(Instance.price), 0)).where(Instance.state.in_(HOLDING))
+    ).one()
+    if held >= bounds.max_instances:
+        return Full(f"{held} instances are in use, and RUNNER_MAX_INSTANCES allows {bounds.max_instances}")
+    if bounds.max_burn is not None and burn + plan.price > bounds.max_burn:
+        return Full(
+            "the instances in use and this one together would cost more an hour than RUNNER_MAX_BURN allows"
+        )
+    attended = session.execute(
+        select(func.count()).select_from(Attempt).where(Attempt.state != ENDED)
+    ).scalar_one()
+    if attended >= leases.seats(session, now):
+        return Full("every worker attends to as many jobs as it can")
+    return None

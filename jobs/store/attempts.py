@@ -1,0 +1,321 @@
+"""What the holder of an attempt writes on its way from the deploy to the end of the command.
+
+Every function here is guarded by the attempt's id, state and fence and raises Stale where they no longer
+hold. What goes out to the cloud or to a machine is preceded by a write of the intent (``order_…``) and
+followed by a write of what came of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from jobs.models import Attempt, Instance, Job
+from jobs.states import LIVE, Event, State
+from jobs.store import doom
+from jobs.store.database import Database
+from jobs.store.transitions import AttemptLease, Change, Stale, move
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a holder needs to know of an attempt, its job and its instance."""
+
+    attempt_id: str
+    job_id: str
+    number: int
+    state: State
+    job_name: str | None
+    command: str | tuple[str, ...]
+    env: dict[str, str]
+    max_runtime: int
+    max_cost: int
+    product: str
+    image_id: int
+    key_fields: tuple[str, ...]
+    attestation_key: bytes
+    host_key: str | None
+    host_key_check: str | None
+    boot_deadline_at: datetime
+    deadline_at: datetime | None
+    deadline_cause: str | None
+    deploy_ordered_at: datetime | None
+    go_ordered_at: datetime | None
+    stop_cause: str | None
+    stop_ordered_at: datetime | None
+    cancel_requested: bool
+    log_bytes: int
+    instance_name: str
+    instance_state: str
+    uuid: str | None
+    price: int | None
+    requested_at: datetime | None
+    expires_at: datetime
+    ready: bool
+    host: str | None
+    port: int | None
+    username: str | None
+
+
+def load(db: Database, attempt_id: str) -> Work | None:
+    """An attempt that has not ended; None where it has."""
+    with db.read() as session:
+        row = session.execute(
+            select(Attempt, Job, Instance)
+            .join(Job, Job.id == Attempt.job_id)
+            .join(Instance, Instance.attempt_id == Attempt.id)
+            .where(Attempt.id == attempt_id, Attempt.state.in_([state.value for state in LIVE]))
+        ).first()
+        if row is None:
+            return None
+        attempt, job, instance = row
+        command = job.command
+        return Work(
+            attempt_id=attempt.id,
+            job_id=job.id,
+            number=attempt.number or 0,
+            state=State(attempt.state),
+            job_name=job.name,
+            command=command["shell"] if "shell" in command else tuple(command["argv"]),
+            env=dict(job.env),
+            max_runtime=job.max_runtime,
+            max_cost=job.max_cost,
+            product=attempt.product,
+            image_id=attempt.image_id,
+            key_fields=tuple(field for field in attempt.key_fields.split(",") if field),
+            attestation_key=bytes.fromhex(attempt.attestation_key),
+            host_key=attempt.host_key,
+            host_key_check=attempt.host_key_check,
+            boot_deadline_at=attempt.boot_deadline_at,
+            deadline_at=attempt.deadline_at,
+            deadline_cause=attempt.deadline_cause,
+            deploy_ordered_at=attempt.deploy_ordered_at,
+            go_ordered_at=attempt.go_ordered_at,
+            stop_cause=attempt.stop_cause,
+            stop_ordered_at=attempt.stop_ordered_at,
+            cancel_requested=job.cancel_requested_at is not None,
+            log_bytes=attempt.log_bytes,
+            instance_name=instance.name,
+            instance_state=instance.state,
+            uuid=instance.uuid,
+            price=instance.price,
+            requested_at=instance.requested_at,
+            expires_at=instance.expires_at,
+            ready=instance.ready,
+            host=instance.host,
+            port=instance.port,
+            username=instance.username,
+        )
+
+
+def order_deploy(db: Database, work: Work, lease: AttemptLease) -> None:
+    """Commit that the one deploy of this attempt is about to be sent. Raises Stale if it ever was before."""
+    with db.write() as session:
+        now = db.now(session)
+        _write(
+            session, work, lease, State.DEPLOYING, Attempt.deploy_ordered_at.is_(None), deploy_ordered_at=now
+        )
+        cancelled = session.execute(select(Job.cancel_requested_at).where(Job.id == work.job_id)).scalar()
+        if cancelled is not None:
+            raise Stale
+        _write_instance(session, work, "intended", requested_at=now)
+
+
+def deployed(db: Database, work: Work, lease: AttemptLease, uuid: str) -> None:
+    """The API answered with the new machine's uuid."""
+    with db.write() as session:
+        now = db.now(session)
+        _move(
+            session,
+            now,
+            Event.DEPLOYED,
+            work,
+            lease,
+            State.DEPLOYING,
+            Change(None, f"{work.product} is booting"),
+        )
+        _write_instance(session, work, ("intended", "unknown"), state="live", uuid=uuid)
+
+
+def deploy_unknown(db: Database, work: Work, lease: AttemptLease) -> None:
+    """The deploy had no answer: the listing will tell what happened."""
+    with db.write() as session:
+        now = db.now(session)
+        _write(session, work, lease, State.DEPLOYING, lease_owner=None, lease_until=None)
+        _write_instance(session, work, "intended", state="unknown", unknown_at=now)
+
+
+def deploy_void(
+    db: Database,
+    work: Work,
+    lease: AttemptLease,
+    event: Event,
+    *,
+    reason: str | None,
+    detail: str,
+    pause: timedelta,
+) -> None:
+    """Nothing was rented, and the job goes back into the queue as if this attempt had not been."""
+    with db.write() as session:
+        now = db.now(session)
+        waits = session.execute(select(Job.waits).where(Job.id == work.job_id)).scalar_one()
+        change = Change(reason, detail, job={"not_before": now + pause, "waits": waits + 1})
+        _move(session, now, event, work, lease, State.DEPLOYING, change)
+        _write_instance(session, work, "intended", state="refused")
+
+
+def deploy_refused(db: Database, work: Work, lease: AttemptLease, detail: str, *, retryable: bool) -> None:
+    """Nothing was rented, and this attempt has failed."""
+    with db.write() as session:
+        now = db.now(session)
+        change = Change("deploy_failed", detail, attempt={"retryable": retryable})
+        _move(session, now, Event.REFUSED, work, lease, State.DEPLOYING, change)
+        _write_instance(session, work, "intended", state="refused")
+
+
+def stop_unsent(db: Database, work: Work, lease: AttemptLease, cause: str, detail: str) -> None:
+    """A cancel or a ceiling met an attempt whose deploy was provably never sent."""
+    with db.write() as session:
+        now = db.now(session)
+        _write(session, work, lease, State.DEPLOYING, Attempt.deploy_ordered_at.is_(None))
+        _move(session, now, Event.STOPPED, work, lease, State.DEPLOYING, Change(cause, detail))
+        _write_instance(session, work, "intended", state="refused")
+
+
+def pin(db: Database, work: Work, lease: AttemptLease, host_key: str, check: str) -> None:
+    """Keep the host key that later connections of this attempt must show."""
+    with db.write() as session:
+        _write(session, work, lease, State.BOOTING, host_key=host_key, host_key_check=check)
+
+
+def order_go(db: Database, work: Work, lease: AttemptLease, deadline_at: datetime, cause: str) -> datetime:
+    """Commit that the command is about to be started: from here on the attempt counts as started."""
+    with db.write() as session:
+        now = db.now(session)
+        cancelled = session.execute(select(Job.cancel_requested_at).where(Job.id == work.job_id)).scalar()
+        if cancelled is not None:
+            raise Stale
+        _write(
+            session,
+            work,
+            lease,
+            State.BOOTING,
+            go_ordered_at=work.go_ordered_at or now,
+            deadline_at=deadline_at,
+            deadline_cause=cause,
+        )
+        return now
+
+
+def started(db: Database, work: Work, lease: AttemptLease) -> None:
+    """The machine accepted ``go``."""
+    with db.write() as session:
+        now = db.now(session)
+        first = session.execute(select(Job.started_at).where(Job.id == work.job_id)).scalar() or now
+        change = Change(
+            None, "the command is running", job={"started_at": first}, attempt={"started_at": now}
+        )
+        _move(session, now, Event.STARTED, work, lease, State.BOOTING, change)
+
+
+def order_stop(db: Database, work: Work, lease: AttemptLease, cause: str) -> datetime:
+    """Commit that the command is to be stopped, and why; the first cause stays. Returns when it was ordered."""
+    with db.write() as session:
+        now = db.now(session)
+        _write(
+            session,
+            work,
+            lease,
+            State.RUNNING,
+            stop_cause=work.stop_cause or cause,
+            stop_ordered_at=work.stop_ordered_at or now,
+        )
+        return work.stop_ordered_at or now
+
+
+def finish(
+    db: Database,
+    work: Work,
+    lease: AttemptLease,
+    event: Event,
+    *,
+    state: State,
+    cause: str,
+    detail: str,
+    exit_code: int | None = None,
+    log_end: str | None = None,
+    retryable: bool = False,
+) -> None:
+    """The attempt's end, and the doom of its machine with it."""
+    with db.write() as session:
+        now = db.now(session)
+        attempt: dict[str, Any] = {"exit_code": exit_code, "retryable": retryable}
+        if log_end is not None:
+            attempt["log_end"] = log_end
+        change = Change(cause, detail, job={"exit_code": exit_code}, attempt=attempt)
+        _move(session, now, event, work, lease, state, change)
+        doom.of_attempt(session, now, work.attempt_id, cause)
+
+
+def note_unreachable(db: Database, work: Work, lease: AttemptLease, since: datetime | None) -> None:
+    """Remember across holders since when nobody reaches the machine; None: it answers."""
+    with db.write() as session:
+        _write(session, work, lease, None, unreachable_since=since)
+
+
+def unreachable_since(db: Database, attempt_id: str) -> datetime | None:
+    """Since when nobody reaches the machine; None where somebody does."""
+    with db.read() as session:
+        return session.execute(select(Attempt.unreachable_since).where(Attempt.id == attempt_id)).scalar()
+
+
+def _move(
+    session: Session,
+    now: datetime,
+    event: Event,
+    work: Work,
+    lease: AttemptLease,
+    state: State,
+    change: Change,
+) -> None:
+    move(
+        session,
+        now,
+        event,
+        job_id=work.job_id,
+        state=state,
+        attempt_id=work.attempt_id,
+        guard=lease,
+        change=change,
+    )
+
+
+def _write(
+    session: Session, work: Work, lease: AttemptLease, state: State | None, *conditions: Any, **values: Any
+) -> None:
+    statement = update(Attempt).where(
+        Attempt.id == work.attempt_id,
+        Attempt.lease_owner == lease.owner,
+        Attempt.fence == lease.fence,
+        *conditions,
+    )
+    if state is not None:
+        statement = statement.where(Attempt.state == state.value)
+    result = session.execute(statement.values(**(values or {"fence": lease.fence})))
+    if result.rowcount != 1:  # type: ignore[attr-defined]
+        raise Stale
+
+
+def _write_instance(session: Session, work: Work, states: str | tuple[str, ...], **values: Any) -> None:
+    allowed = (states,) if isinstance(states, str) else states
+    result = session.execute(
+        update(Instance)
+        .where(Instance.attempt_id == work.attempt_id, Instance.state.in_(allowed))
+        .values(**values)
+    )
+    if result.rowcount != 1:  # type: ignore[attr-defined]
+        raise Stale

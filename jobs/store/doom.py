@@ -1,0 +1,124 @@
+"""The end of machines: marked as doomed once and for ever, terminated until it succeeds, then gone.
+
+``doomed`` is a one-way mark. Only doomed instances are terminated, and a terminate is repeated with
+backoff for ever: nothing here gives up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from jobs.models import Attempt, Instance
+from jobs.store.database import Database
+
+ASKING = timedelta(seconds=30)
+"""How long one process has a terminate to itself before another one may repeat it."""
+
+DOOMABLE = ("live", "warm")
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A machine to be terminated."""
+
+    id: int
+    uuid: str
+    name: str
+    tries: int
+
+
+def of_attempt(session: Session, now: datetime, attempt_id: str, why: str) -> None:
+    """Mark the machine of an attempt; one of which nothing is known yet is marked when it is found."""
+    session.execute(
+        update(Instance)
+        .where(Instance.attempt_id == attempt_id, Instance.state.in_(DOOMABLE))
+        .values(state="doomed", doomed_at=now, doomed_why=why, terminate_next_at=now)
+    )
+
+
+def due(db: Database, limit: int = 100) -> list[Doomed]:
+    """Take what is to be terminated now; whoever calls meanwhile gets the others."""
+    with db.write() as session:
+        now = db.now(session)
+        rows = session.execute(
+            select(Instance)
+            .where(
+                Instance.state == "doomed",
+                Instance.terminate_accepted_at.is_(None),
+                or_(Instance.terminate_next_at.is_(None), Instance.terminate_next_at <= now),
+            )
+            .order_by(Instance.terminate_next_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).scalars()
+        found = [Doomed(row.id, row.uuid or "", row.name, row.terminate_tries) for row in rows]
+        session.execute(
+            update(Instance)
+            .where(Instance.id.in_([item.id for item in found]))
+            .values(terminate_next_at=now + ASKING, terminate_tries=Instance.terminate_tries + 1)
+        )
+    return found
+
+
+def accepted(db: Database, uuids: Sequence[str]) -> None:
+    """The API acknowledged the end of these machines: their meters stop."""
+    with db.write() as session:
+        now = db.now(session)
+        session.execute(
+            update(Instance)
+            .where(Instance.uuid.in_(uuids), Instance.terminate_accepted_at.is_(None))
+            .values(terminate_accepted_at=now, terminate_error=None)
+        )
+
+
+def refused(db: Database, uuids: Sequence[str], error: str, pause: timedelta) -> None:
+    """The terminate of these machines failed; it is repeated after *pause*."""
+    with db.write() as session:
+        now = db.now(session)
+        session.execute(
+            update(Instance)
+            .where(Instance.uuid.in_(uuids), Instance.state == "doomed")
+            .values(terminate_error=error, terminate_next_at=now + pause)
+        )
+
+
+def any_due(session: Session, now: datetime) -> bool:
+    """Whether a terminate waits to be sent."""
+    found = session.execute(
+        select(Instance.id)
+        .where(
+            Instance.state == "doomed",
+            Instance.terminate_accepted_at.is_(None),
+            or_(Instance.terminate_next_at.is_(None), Instance.terminate_next_at <= now),
+        )
+        .limit(1)
+    ).first()
+    return found is not None
+
+
+def instances(db: Database) -> list[Instance]:
+    """All instances that are, or may be, on the account."""
+    with db.read() as session:
+        return list(
+            session.execute(
+                select(Instance)
+                .where(Instance.state.in_(("intended", "unknown", "live", "warm", "doomed")))
+                .order_by(Instance.id)
+            ).scalars()
+        )
+
+
+def by_uuid(db: Database, uuid: str) -> tuple[Instance, str | None] | None:
+    """An instance of ours and the job it serves; None for a stranger."""
+    with db.read() as session:
+        row = session.execute(
+            select(Instance, Attempt.job_id)
+            .outerjoin(Attempt, Attempt.id == Instance.attempt_id)
+            .where(Instance.uuid == uuid)
+        ).first()
+        return None if row is None else (row[0], row[1])

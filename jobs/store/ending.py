@@ -1,0 +1,228 @@
+"""What time itself brings about: limits that have passed, jobs that can be settled, work that waits.
+
+All of it is read from the database and written under the leader's fence; none of it needs the cloud.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from jobs import meter, money
+from jobs.models import Attempt, Instance, Job
+from jobs.states import Event, State, final_event
+from jobs.store import doom
+from jobs.store.database import Database
+from jobs.store.transitions import Change, Lead, Stale, move
+
+AFTER_STOP = timedelta(seconds=money.GRACE_SECONDS + money.SEAL_SECONDS)
+"""How long after its deadline or its stop a command may take to end before its machine is taken away."""
+UNREACHABLE = timedelta(minutes=15)
+MOST_FREE_RETRIES = 3
+"""Further attempts, by themselves, of a job whose command never started."""
+SETTLED = ("gone", "refused", "absent")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What waits for somebody to do it, and how soon the observer should look again."""
+
+    admit: list[str]
+    attend: list[str]
+    terminate: bool
+    live: int
+    hurried: bool
+
+
+def enforce(db: Database, lead: Lead) -> int:
+    """End every attempt whose time is over or whose cancel nobody else serves. Returns how many."""
+    ended = 0
+    for attempt_id in _overdue(db):
+        with db.write() as session:
+            try:
+                ended += _end_one(session, db.now(session), lead, attempt_id)
+            except Stale:
+                session.rollback()
+    return ended
+
+
+def settle(db: Database, lead: Lead, minimum_minutes: int) -> int:
+    """Give every finishing job whose machine is gone its final state, or its next try. Returns how many."""
+    with db.read() as session:
+        ids = list(
+            session.execute(
+                select(Attempt.id)
+                .join(Instance, Instance.attempt_id == Attempt.id)
+                .where(Attempt.state == State.FINISHING, Instance.state.in_(SETTLED))
+            ).scalars()
+        )
+    for attempt_id in ids:
+        with db.write() as session:
+            try:
+                _settle_one(session, db.now(session), lead, attempt_id, minimum_minutes)
+            except Stale:
+                session.rollback()
+    return len(ids)
+
+
+def wanted(db: Database, limit: int = 200) -> Wanted:
+    """The doorbells to ring now."""
+    with db.read() as session:
+        now = db.now(session)
+        free_job = or_(Job.lease_owner.is_(None), Job.lease_until < now)
+        admit = session.execute(
+            select(Job.id)
+            .where(Job.state == State.QUEUED, Job.not_before <= now, free_job)
+            .order_by(Job.seq)
+            .limit(limit)
+        ).scalars()
+        free = or_(Attempt.lease_owner.is_(None), Attempt.lease_until < now)
+        attend = session.execute(
+            select(Attempt.id)
+            .join(Instance, Instance.attempt_id == Attempt.id)
+            .where(
+                free,
+                or_(
+                    Attempt.state == State.RUNNING,
+                    (Attempt.state == State.BOOTING) & Instance.ready & (Instance.state == "live"),
+                ),
+            )
+            .order_by(Attempt.created_at)
+            .limit(limit)
+        ).scalars()
+        rows = session.execute(
+            select(Attempt.state, func.count()).where(Attempt.state != "ended").group_by(Attempt.state)
+        )
+        states: dict[str, int] = dict(rows)
+        restless = session.execute(
+            select(func.count())
+            .select_from(Instance)
+            .where(Instance.state.in_(("intended", "unknown", "doomed")))
+        ).scalar_one()
+        held = session.execute(
+            select(func.count())
+            .select_from(Instance)
+            .where(Instance.state.in_(("live", "warm", "doomed", "unknown")))
+        ).scalar_one()
+        return Wanted(
+            admit=list(admit),
+            attend=list(attend),
+            terminate=doom.any_due(session, now),
+            live=held,
+            hurried=bool(restless or set(states) - {State.RUNNING.value}),
+        )
+
+
+def _overdue(db: Database) -> list[str]:
+    with db.read() as session:
+        now = db.now(session)
+        cancelled = Job.cancel_requested_at.is_not(None)
+        conditions = or_(
+            (Attempt.state == State.BOOTING) & or_(Attempt.boot_deadline_at < now, cancelled),
+            (Attempt.state == State.RUNNING)
+            & or_(
+                Attempt.deadline_at < now - AFTER_STOP,
+                Attempt.stop_ordered_at < now - AFTER_STOP,
+                Job.cancel_requested_at < now - AFTER_STOP,
+                Attempt.unreachable_since < now - UNREACHABLE,
+            ),
+        )
+        query = select(Attempt.id).join(Job, Job.id == Attempt.job_id).where(conditions)
+        return list(session.execute(query).scalars())
+
+
+def _end_one(session: Session, now: datetime, lead: Lead, attempt_id: str) -> int:
+    attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
+    job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
+    verdict = _verdict(now, attempt, job)
+    if verdict is None:
+        return 0
+    event, cause, detail, retryable = verdict
+    values: dict[str, object] = {"retryable": retryable}
+    if attempt.go_ordered_at is not None:
+        values["log_end"] = "incomplete: the machine was ended before the rest was read"
+    move(
+        session,
+        now,
+        event,
+        job_id=job.id,
+        state=State(attempt.state),
+        attempt_id=attempt_id,
+        guard=lead,
+        change=Change(cause, detail, attempt=values),
+    )
+    doom.of_attempt(session, now, attempt_id, cause)
+    return 1
+
+
+def _verdict(now: datetime, attempt: Attempt, job: Job) -> tuple[Event, str, str, bool] | None:
+    cancelled = job.cancel_requested_at is not None
+    if attempt.state == State.BOOTING:
+        if cancelled:
+            return Event.STOPPED, "cancelled_by_user", "cancelled while the machine was booting", False
+        if attempt.boot_deadline_at < now:
+            before_go = attempt.go_ordered_at is None
+            return Event.BOOT_FAILED, "boot_timeout", "the machine could not be reached in time", before_go
+    elif attempt.state == State.RUNNING:
+        since = attempt.unreachable_since
+        cause = attempt.stop_cause or ("cancelled_by_user" if cancelled else None)
+        asked = attempt.stop_ordered_at or job.cancel_requested_at
+        if cause is not None and asked is not None and asked < now - AFTER_STOP:
+            return Event.OVERDUE, cause, "the command did not end in time; its machine was taken away", False
+        if attempt.deadline_at is not None and attempt.deadline_at < now - AFTER_STOP:
+            cause = attempt.deadline_cause or "max_runtime"
+            return Event.OVERDUE, cause, "the command did not end in time; its machine was taken away", False
+        if since is not None and since < now - UNREACHABLE:
+            return Event.GONE, "lost", "nobody could reach the machine for 15 minutes", False
+    return None
+
+
+def _settle_one(session: Session, now: datetime, lead: Lead, attempt_id: str, minimum_minutes: int) -> None:
+    attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
+    job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
+    cause = attempt.outcome or "lost"
+    if _may_retry(session, now, attempt, job, minimum_minutes):
+        pause = _pause(attempt.number or 1)
+        change = Change(
+            None,
+            f"attempt {attempt.number} ended ({cause}: {attempt.detail}); the next one follows",
+            job={"not_before": now + pause},
+        )
+        event = Event.RETRIED
+    else:
+        event = final_event(cause, attempt.exit_code)
+        change = Change(cause, attempt.detail)
+    move(
+        session,
+        now,
+        event,
+        job_id=job.id,
+        state=State.FINISHING,
+        attempt_id=attempt_id,
+        guard=lead,
+        change=change,
+    )
+
+
+def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job, minimum_minutes: int) -> bool:
+    if not attempt.retryable or job.cancel_requested_at is not None or attempt.go_ordered_at is not None:
+        return False
+    if (attempt.number or 0) > MOST_FREE_RETRIES:
+        return False
+    earlier = list(session.execute(select(Instance).where(Instance.job_id == job.id)).scalars())
+    left = job.max_cost - meter.total([meter.charge(row, now, minimum_minutes) for row in earlier])
+    price = next((row.price for row in earlier if row.attempt_id == attempt.id), None)
+    if left <= 0 or not price:
+        return False
+    seconds = money.affordable_minutes(left, price) * 60 - 1
+    return seconds - money.ENDING_SECONDS >= money.LEAST_SECONDS
+
+
+def _pause(tries: int) -> timedelta:
+    """5 s doubling to 60 s, with jitter, so that jobs that failed together do not come back together."""
+    seconds = min(60.0, 5.0 * 2 ** (tries - 1))
+    return timedelta(seconds=seconds * random.uniform(0.75, 1.25))

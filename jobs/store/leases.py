@@ -1,0 +1,227 @@
+"""Leases: who works on what, until when, and under which fence.
+
+A lease is taken by raising the fence, so that every write of a former holder names a fence that is no
+longer there. Its end is judged by the database's time. A lease that expired and that nobody took can
+still be renewed with its own fence: an outage of the database alone takes nothing from anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from jobs.models import Attempt, Job, Leader, Worker
+from jobs.states import ENDED, State
+from jobs.store.database import Database
+from jobs.store.transitions import AttemptLease, JobLease, Lead
+
+LEASE = timedelta(seconds=15)
+WORKER_LOST = timedelta(seconds=45)
+"""A worker that has not been heard of for three leases is taken for dead in what people see."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the holder of an attempt needs to hear at each heartbeat."""
+
+    attempt_id: str
+    fence: int
+    state: str
+    cancel_requested: bool
+    deadline_at: datetime | None
+    deadline_cause: str | None
+
+
+def take_job(db: Database, job_id: str, owner: str) -> JobLease | None:
+    """Take a queued job whose time has come for admission; None where somebody else has it."""
+    with db.write() as session:
+        now = db.now(session)
+        free = or_(Job.lease_owner.is_(None), Job.lease_until < now)
+        statement = (
+            update(Job)
+            .where(Job.id == job_id, Job.state == State.QUEUED, Job.not_before <= now, free)
+            .values(lease_owner=owner, lease_until=now + LEASE, fence=Job.fence + 1)
+            .returning(Job.fence)
+        )
+        fence = session.execute(statement).scalar()
+    return None if fence is None else JobLease(owner, fence)
+
+
+def release_job(db: Database, job_id: str, lease: JobLease) -> None:
+    """Give a queued job back untouched."""
+    with db.write() as session:
+        session.execute(
+            update(Job)
+            .where(Job.id == job_id, Job.lease_owner == lease.owner, Job.fence == lease.fence)
+            .values(lease_owner=None, lease_until=None)
+        )
+
+
+def take_attempt(db: Database, attempt_id: str, owner: str) -> AttemptLease | None:
+    """Take an attempt that nobody holds; None where somebody does, or where it has ended."""
+    with db.write() as session:
+        now = db.now(session)
+        free = or_(Attempt.lease_owner.is_(None), Attempt.lease_until < now)
+        statement = (
+            update(Attempt)
+            .where(Attempt.id == attempt_id, Attempt.state != ENDED, free)
+            .values(lease_owner=owner, lease_until=now + LEASE, fence=Attempt.fence + 1)
+            .returning(Attempt.fence)
+        )
+        fence = session.execute(statement).scalar()
+    return None if fence is None else AttemptLease(owner, fence)
+
+
+def release_attempts(db: Database, owner: str, attempt_ids: Sequence[str] | None = None) -> None:
+    """Give attempts back (all of *owner* where none are named): another worker may take them at once."""
+    with db.write() as session:
+        statement = update(Attempt).where(Attempt.lease_owner == owner)
+        if attempt_ids is not None:
+            statement = statement.where(Attempt.id.in_(attempt_ids))
+        session.execute(statement.values(lease_owner=None, lease_until=None))
+
+
+def heartbeat(db: Database, owner: str) -> list[Held]:
+    """Renew all that *owner* holds, in one statement, and hear what has become of it."""
+    with db.write() as session:
+        now = db.now(session)
+        until = now + LEASE
+        session.execute(
+            update(Attempt)
+            .where(Attempt.lease_owner == owner, Attempt.state != ENDED)
+            .values(lease_until=until)
+        )
+        session.execute(
+            update(Job).where(Job.lease_owner == owner, Job.state == State.QUEUED).values(lease_until=until)
+        )
+        session.execute(update(Worker).where(Worker.id == owner).values(heartbeat_at=now))
+        return _held(session, owner)
+
+
+def held(db: Database, owner: str) -> list[Held]:
+    """What a heartbeat would hear, without renewing anything."""
+    with db.read() as session:
+        return _held(session, owner)
+
+
+def _held(session: Session, owner: str) -> list[Held]:
+    rows = session.execute(
+        select(
+            Attempt.id,
+            Attempt.fence,
+            Attempt.state,
+            Job.cancel_requested_at,
+            Attempt.deadline_at,
+            Attempt.deadline_cause,
+        )
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Attempt.lease_owner == owner)
+    )
+    return [Held(r[0], r[1], r[2], r[3] is not None, r[4], r[5]) for r in rows]
+
+
+def lead(db: Database, owner: str) -> Lead | None:
+    """Take or renew the lead; None where another observer has it."""
+    with db.write() as session:
+        now = db.now(session)
+        renewed = session.execute(
+            update(Leader)
+            .where(Leader.id == 1, Leader.owner == owner)
+            .values(until=now + LEASE)
+            .returning(Leader.fence)
+        ).scalar()
+        if renewed is not None:
+            return Lead(owner, renewed)
+        fence = session.execute(
+            update(Leader)
+            .where(Leader.id == 1, or_(Leader.owner.is_(None), Leader.until < now))
+            .values(owner=owner, until=now + LEASE, fence=Leader.fence + 1)
+            .returning(Leader.fence)
+        ).scalar()
+    return None if fence is None else Lead(owner, fence)
+
+
+def leave(db: Database, owner: str) -> None:
+    """Give up the lead and all leases of *owner*, and sign off."""
+    with db.write() as session:
+        session.execute(update(Leader).where(Leader.owner == owner).values(owner=None, until=None))
+        session.execute(
+            update(Attempt).where(Attempt.lease_owner == owner).values(lease_owner=None, lease_until=None)
+        )
+        session.execute(
+            update(Job).where(Job.lease_owner == owner).values(lease_owner=None, lease_until=None)
+        )
+        session.query(Worker).where(Worker.id == owner).delete()
+
+
+def bury_the_dead(db: Database) -> None:
+    """Take every lease back at once: only for who knows, by the service's lock, that no owner lives."""
+    with db.write() as session:
+        for table in (Attempt, Job):
+            session.execute(
+                update(table)
+                .where(table.lease_owner.is_not(None))
+                .values(lease_owner=None, lease_until=None, fence=table.fence + 1)
+            )
+        session.execute(
+            update(Leader)
+            .where(Leader.owner.is_not(None))
+            .values(owner=None, until=None, fence=Leader.fence + 1)
+        )
+        session.query(Worker).delete()
+
+
+def sign_on(db: Database, owner: str, *, host: str, pid: int, version: str, seats: int) -> None:
+    """Tell the others that this worker lives."""
+    with db.write() as session:
+        now = db.now(session)
+        session.add(
+            Worker(
+                id=owner,
+                host=host,
+                pid=pid,
+                version=version,
+                seats=seats,
+                started_at=now,
+                heartbeat_at=now,
+                note=None,
+            )
+        )
+
+
+def note(db: Database, owner: str, text: str | None) -> None:
+    """Say for people what this worker cannot do at present; None: all is well."""
+    with db.write() as session:
+        session.execute(update(Worker).where(Worker.id == owner).values(note=text))
+
+
+def workers(db: Database) -> list[Worker]:
+    """The workers that have been heard of lately."""
+    with db.read() as session:
+        alive = Worker.heartbeat_at > db.now(session) - WORKER_LOST
+        return list(session.execute(select(Worker).where(alive).order_by(Worker.started_at)).scalars())
+
+
+def seats(session: Session, now: datetime) -> int:
+    """How many attempts the living workers can attend to."""
+    total = session.execute(
+        select(func.coalesce(func.sum(Worker.seats), 0)).where(Worker.heartbeat_at > now - WORKER_LOST)
+    ).scalar_one()
+    return int(total)
+
+
+def upsert(session: Session, table: type, values: dict[str, object], key: str) -> None:
+    """Insert a row, or overwrite the one that has the same *key*, in both databases."""
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(table).values(**values)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[key], set_={name: statement.excluded[name] for name in values if name != key}
+        )
+    )

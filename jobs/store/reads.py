@@ -1,0 +1,193 @@
+"""Pictures of jobs for people: finding one by what a person calls it, and showing it with its costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from jobs import meter
+from jobs.errors import AmbiguousJob, JobNotFound
+from jobs.models import Attempt, Instance, Job, JobEvent
+from jobs.states import FINAL, State
+from jobs.store.database import Database
+from jobs.views import AttemptView, EventView, JobView
+
+
+def find(db: Database, reference: str) -> str:
+    """The id of the job that a person calls *reference*.
+
+    An exact id, else the newest job of exactly that name, else the one job whose id begins so.
+    Raises JobNotFound or AmbiguousJob.
+    """
+    with db.read() as session:
+        exact = session.execute(select(Job.id).where(Job.id == reference)).scalar()
+        if exact is None:
+            exact = session.execute(
+                select(Job.id).where(Job.name == reference).order_by(Job.seq.desc()).limit(1)
+            ).scalar()
+        if exact is not None:
+            return exact
+        if reference:
+            begins = Job.id.startswith(reference, autoescape=True)
+            ids = list(
+                session.execute(select(Job.id).where(begins).order_by(Job.seq.desc()).limit(4)).scalars()
+            )
+            if len(ids) == 1:
+                return ids[0]
+            if ids:
+                shown = ", ".join(ids[:3]) + (" and others" if len(ids) > 3 else "")
+                raise AmbiguousJob(f"Several jobs begin with {reference!r}: {shown}; give more characters.")
+    raise JobNotFound(f"No job is called {reference!r}; `runner ls` shows those that there are.")
+
+
+def show(db: Database, job_id: str) -> JobView:
+    """One job as it stands. Raises JobNotFound."""
+    found = _views(db, [job_id])
+    if not found:
+        raise JobNotFound(f"No job has the id {job_id!r}; `runner ls` shows those that there are.")
+    return found[0]
+
+
+def listing(
+    db: Database, *, states: Iterable[State] | None = None, limit: int | None = None
+) -> list[JobView]:
+    """Jobs, the newest first; only those in *states* where any are named."""
+    with db.read() as session:
+        query = select(Job.id).order_by(Job.seq.desc())
+        if states is not None:
+            query = query.where(Job.state.in_([state.value for state in states]))
+        if limit is not None:
+            query = query.limit(limit)
+        ids = list(session.execute(query).scalars())
+    return _views(db, ids)
+
+
+def history(db: Database, job_id: str) -> list[EventView]:
+    """All that happened to a job, in order."""
+    with db.read() as session:
+        rows = session.execute(
+            select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id)
+        ).scalars()
+        return [EventView(e.at, e.event, e.from_state, e.to_state, e.reason, e.detail, e.who) for e in rows]
+
+
+def counts(db: Database) -> dict[State, int]:
+    """How many jobs are in each state."""
+    with db.read() as session:
+        rows = session.execute(select(Job.state, func.count()).group_by(Job.state))
+        return {State(state): count for state, count in rows}
+
+
+def unfinished(db: Database) -> int:
+    """How many jobs are not final yet."""
+    with db.read() as session:
+        final = [state.value for state in FINAL]
+        return session.execute(
+            select(func.count()).select_from(Job).where(Job.state.not_in(final))
+        ).scalar_one()
+
+
+def _views(db: Database, ids: Sequence[str]) -> list[JobView]:
+    views: list[JobView] = []
+    for start in range(0, len(ids), 500):
+        with db.read() as session:
+            views += _some(session, db.now(session), ids[start : start + 500])
+    return views
+
+
+def _some(session: Session, now: datetime, ids: Sequence[str]) -> list[JobView]:
+    jobs = {job.id: job for job in session.execute(select(Job).where(Job.id.in_(ids))).scalars()}
+    attempts: dict[str, list[tuple[Attempt, Instance]]] = {}
+    rows = session.execute(
+        select(Attempt, Instance)
+        .join(Instance, Instance.attempt_id == Attempt.id)
+        .where(Attempt.job_id.in_(ids), Attempt.number.is_not(None))
+        .order_by(Attempt.number)
+    )
+    for attempt, instance in rows:
+        attempts.setdefault(attempt.job_id, []).append((attempt, instance))
+    strays: dict[str, list[Instance]] = {}
+    for instance in session.execute(
+        select(Instance).where(Instance.job_id.in_(ids), Instance.attempt_id.is_(None))
+    ).scalars():
+        strays.setdefault(instance.job_id or "", []).append(instance)
+    since: dict[str, datetime] = dict(session.execute(
+            select(JobEvent.job_id, func.max(JobEvent.at))
+            .where(JobEvent.job_id.in_(ids), JobEvent.from_state.is_distinct_from(JobEvent.to_state))
+            .group_by(JobEvent.job_id)
+        ))
+    return [
+        _job(jobs[id_], attempts.get(id_, []), strays.get(id_, []), since.get(id_), now)
+        for id_ in ids
+        if id_ in jobs
+    ]
+
+
+def _job(
+    job: Job,
+    attempts: list[tuple[Attempt, Instance]],
+    strays: list[Instance],
+    since: datetime | None,
+    now: datetime,
+) -> JobView:
+    charges = [meter.charge(instance, now) for _, instance in attempts]
+    stray_charges = [meter.charge(instance, now) for instance in strays]
+    command = job.command["shell"] if "shell" in job.command else tuple(job.command["argv"])
+    return JobView(
+        id=job.id,
+        name=job.name,
+        state=State(job.state),
+        reason=job.reason,
+        detail=job.detail,
+        command=command,
+        products=tuple(job.products),
+        image=job.image,
+        exit_code=job.exit_code,
+        cost=meter.total([*charges, *stray_charges]),
+        max_cost=job.max_cost,
+        max_cost_source=job.max_cost_source,
+        max_runtime=job.max_runtime,
+        max_runtime_source=job.max_runtime_source,
+        cancel_requested=job.cancel_requested_at is not None,
+        submitted_at=job.submitted_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        since=since or job.submitted_at,
+        attempts=tuple(
+            _attempt(attempt, instance, charge, now)
+            for (attempt, instance), charge in zip(attempts, charges, strict=True)
+        ),
+    )
+
+
+def _attempt(attempt: Attempt, instance: Instance, charge: meter.Charge, now: datetime) -> AttemptView:
+    return AttemptView(
+        id=attempt.id,
+        number=attempt.number or 0,
+        state=attempt.state,
+        outcome=attempt.outcome,
+        detail=attempt.detail,
+        exit_code=attempt.exit_code,
+        product=attempt.product,
+        price=instance.price,
+        instance_uuid=instance.uuid,
+        instance_name=instance.name,
+        instance_state=instance.state,
+        deployed_at=instance.requested_at,
+        ready_at=attempt.ready_at,
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        terminated_at=instance.terminate_accepted_at or instance.gone_at,
+        cost=charge.micros,
+        cost_estimated=charge.estimated,
+        minutes=charge.minutes,
+        expires_at=instance.expires_at,
+        deadline_at=attempt.deadline_at,
+        log_bytes=attempt.log_bytes,
+        log_end=attempt.log_end,
+        host_key_check=attempt.host_key_check,
+        leak_suspected=meter.leak_suspected(instance, now),
+    )

@@ -1,0 +1,134 @@
+"""What people ask for: new jobs, and the end of one. Both are requests; workers act on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from jobs import ids
+from jobs.errors import InvalidJob
+from jobs.models import Job, JobEvent
+from jobs.spec import Spec
+from jobs.states import FINAL, Event, State, Who, next_state
+from jobs.store.database import Database
+from jobs.store.transitions import Change, Person, Stale, move
+
+CANCELLED = "cancelled_by_user"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that is now in the database; ``existed`` where its key was there before."""
+
+    id: str
+    existed: bool
+
+
+def submit(db: Database, specs: Sequence[Spec]) -> list[Submitted]:
+    """Queue jobs, all in one transaction or none.
+
+    Raises InvalidJob where a key is used again for another command.
+    """
+    with db.write() as session:
+        now = db.now(session)
+        known = _by_key(session, [spec.key for spec in specs if spec.key is not None])
+        submitted, rows = [], []
+        for spec in specs:
+            row = _row(spec, now)
+            if spec.key is not None and (earlier := known.get(spec.key)) is not None:
+                if any(earlier[name] != row[name] for name in ("command", "products", "env")):
+                    raise InvalidJob(
+                        f"The key {spec.key!r} already belongs to job {earlier['id']}, which runs something else; "
+                        "use another key."
+                    )
+                submitted.append(Submitted(earlier["id"], existed=True))
+                continue
+            rows.append(row)
+            submitted.append(Submitted(row["id"], existed=False))
+            if spec.key is not None:
+                known[spec.key] = row
+        if rows:
+            session.execute(insert(Job), rows)
+            session.execute(
+                insert(JobEvent),
+                [
+                    {
+                        "job_id": row["id"],
+                        "at": now,
+                        "event": Event.SUBMITTED.value,
+                        "to_state": row["state"],
+                        "who": Who.PERSON.value,
+                    }
+                    for row in rows
+                ],
+            )
+    return submitted
+
+
+def request_cancel(db: Database, job_id: str) -> State:
+    """Ask for the end of a job; a queued one ends here and now. Returns its state after that.
+
+    Asking twice, or for a job that is final, changes nothing.
+    """
+    while True:
+        with db.write() as session:
+            now = db.now(session)
+            state = State(session.execute(select(Job.state).where(Job.id == job_id)).scalar_one())
+            if state in FINAL:
+                return state
+            session.execute(
+                update(Job)
+                .where(Job.id == job_id, Job.cancel_requested_at.is_(None))
+                .values(cancel_requested_at=now)
+            )
+            if state is not State.QUEUED:
+                return state
+            try:
+                return move(
+                    session,
+                    now,
+                    Event.CANCELLED,
+                    job_id=job_id,
+                    state=state,
+                    attempt_id=None,
+                    guard=Person(),
+                    change=Change(CANCELLED, "cancelled before anything was rented"),
+                )
+            except Stale:  # a worker admitted it between our two statements: look again
+                session.rollback()
+
+
+def _by_key(session: Session, keys: list[str]) -> dict[str, dict[str, Any]]:
+    if not keys:
+        return {}
+    found = session.execute(
+        select(Job.key, Job.id, Job.command, Job.products, Job.env).where(Job.key.in_(keys))
+    ).mappings()
+    return {row["key"]: dict(row) for row in found}
+
+
+def _row(spec: Spec, now: datetime) -> dict[str, Any]:
+    if spec.image is None:
+        raise ValueError("the image of a job is decided before it is queued")
+    command = {"shell": spec.command} if isinstance(spec.command, str) else {"argv": list(spec.command)}
+    return {
+        "id": ids.new_job_id(),
+        "name": spec.name,
+        "key": spec.key,
+        "command": command,
+        "products": list(spec.products),
+        "image": spec.image,
+        "env": dict(spec.env),
+        "max_cost": spec.max_cost,
+        "max_cost_source": spec.max_cost_source,
+        "max_runtime": spec.max_runtime,
+        "max_runtime_source": spec.max_runtime_source,
+        "state": next_state(None, Event.SUBMITTED, Who.PERSON).value,
+        "not_before": now,
+        "submitted_at": now,
+    }

@@ -1,0 +1,91 @@
+"""What one sees of a job: immutable pictures that the store hands out and everything above shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from jobs.states import FINAL, State
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """One try. ``cost`` is in micro-dollars; ``price`` in micro-dollars an hour; None is unknown."""
+
+    id: str
+    number: int
+    state: str
+    outcome: str | None
+    detail: str | None
+    exit_code: int | None
+    product: str
+    price: int | None
+    instance_uuid: str | None
+    instance_name: str
+    instance_state: str
+    deployed_at: datetime | None
+    ready_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    terminated_at: datetime | None
+    cost: int
+    cost_estimated: bool
+    minutes: int
+    expires_at: datetime
+    deadline_at: datetime | None
+    log_bytes: int
+    log_end: str | None
+    host_key_check: str | None
+    leak_suspected: bool
+
+
+@dataclass(frozen=True)
+class JobView:
+    """One job. Money is in micro-dollars, ``max_runtime`` in seconds; times are aware, in UTC."""
+
+    id: str
+    name: str | None
+    state: State
+    reason: str | None
+    detail: str | None
+    command: str | tuple[str, ...]
+    products: tuple[str, ...]
+    image: str
+    exit_code: int | None
+    cost: int
+    max_cost: int
+    max_cost_source: str
+    max_runtime: int
+    max_runtime_source: str
+    cancel_requested: bool
+    submitted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    since: datetime
+    attempts: tuple[AttemptView, ...]
+
+    @property
+    def final(self) -> bool:
+        return self.state in FINAL
+
+
+@dataclass(frozen=True)
+class EventView:
+    """One line of a job's history."""
+
+    at: datetime
+    event: str
+    from_state: str | None
+    to_state: str
+    reason: str | None
+    detail: str | None
+    who: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A run of log bytes; ``data`` is None where the bytes are known to be missing."""
+
+    start: int
+    size: int
+    data: bytes | None
