@@ -1,0 +1,178 @@
+"""Everything that the simulated cloud can be told to do wrong or oddly, at start and while it runs.
+
+A *count* says how often a fault strikes: 0 never, N the next N times, -1 always. `Rule`s act on whole answers
+of one operation; the plain fields act on stock, machines, listings and SSH. Assignments are validated, may come
+from any thread, and take effect with the next thing that the fault is about.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+ALWAYS = -1
+Count = Annotated[int, Field(ge=ALWAYS)]
+Seconds = Annotated[float, Field(ge=0)]
+
+SshMode = Literal["ok", "refuse", "drop", "hang", "login"]
+
+Operation = Literal[
+    "*",
+    "listInventory",
+    "listImages",
+    "listInstances",
+    "getInstance",
+    "deployInstance",
+    "restartInstances",
+    "terminateInstances",
+    "getCoupon",
+    "getCouponProducts",
+    "validateToken",
+    "getBilling",
+    "listSshKeys",
+    "addSshKey",
+    "removeSshKey",
+]
+
+
+class Rule(BaseModel):
+    """What happens to answers of *operation* (an operationId of the API, or `*`), at *rate*, *times* times.
+
+    `status`: this status with *body* (text or JSON) and Retry-After, without the effect. `lost`: the effect
+    happens, then the connection is closed without an answer. `refused`: closed before any effect. `hang`: the
+    effect happens, then no answer ever comes. `slow`: the answer comes *seconds* late, after the effect, or
+    before it with *late_effect*. `garbage`: 200 with a body that is no JSON.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    operation: Operation
+    kind: Literal["status", "lost", "refused", "hang", "slow", "garbage"] = "status"
+    status: Annotated[int, Field(ge=400, le=599)] = 503
+    body: Any = None
+    retry_after: str | None = None
+    seconds: Seconds = 0.0
+    late_effect: bool = False
+    rate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    times: Count = ALWAYS
+
+
+class Faults(BaseModel):
+    """The switches. Each is off by default; see the comments for what each one does."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    rules: list[Rule] = []
+
+    # Deploying
+    out_of_stock: Count = 0  # "out of stock", whatever the inventory says
+    out_of_stock_text: str = "Product is currently out of stock"
+    quota: Count = 0  # the account's limit of instances
+    payment_required: Count = 0  # 402
+    image_refused: list[str] = []  # products, or "product/image id", that do not support the image
+    refuse_fields: list[str] = []  # fields of a deploy that are refused by name, such as "sshKeys"
+    keys_not_injected: Count = 0  # deploys whose key names are accepted and ignored
+
+    # Booting
+    boot_seconds: Seconds | None = None  # instead of the configured time, for boots that begin from now on
+    boot_never: Count = 0  # boots that never end
+    boot_fails: Count = 0  # boots that end in status "failed"
+    address_before_boot: bool = True  # the address is listed from the start
+    startup_skipped: Count = 0  # startup commands that do not run
+    startup_delay_seconds: Seconds = 0.0  # after SSH answers
+    startup_again: bool = False  # run again after a restart
+    ssh_delay_seconds: Seconds = 0.0  # SSH refuses for so long after the machine counts as booted
+    host_keys: Literal["true", "wrong", "missing"] = (
+        "true"  # what the machine finds as its own public host key
+    )
+    vanish_after_seconds: Seconds | None = None  # machines that boot from now on disappear so long after it
+
+    # SSH: what a new connection meets on every machine; `drop` is closed at once, `hang` gets no banner
+    ssh: SshMode = "ok"
+    ssh_drop_after_seconds: Seconds | None = None  # connections are cut so long after login
+    ssh_drop_after_bytes: Annotated[int, Field(ge=0)] | None = None  # cut after so many bytes of output
+    ssh_drops: Count = ALWAYS  # how often the two above strike
+
+    # Listings
+    listing_lag_seconds: Seconds = 0.0  # the listing shows the past
+    listing_empty: Count = 0  # 200 with nothing in it
+    listing_partial: Count = 0  # every second instance is left out
+    listing_hidden: list[str] = []  # uuids or names that never show up in a listing
+    listing_bad_items: Count = 0  # an item that makes no sense stands among the others
+    get_as_object: bool = False  # GET by uuid answers one object (older reference) instead of a list
+
+    # Terminating
+    terminate_omits: Count = 0  # the first uuid is neither terminated nor in the answer
+    terminate_ignored: Count = 0  # accepted, but nothing happens
+    terminate_seconds: Seconds = 0.0  # "terminating" is listed for so long
+    terminated_listed_seconds: Seconds = 0.0  # then "terminated" for so long
+    batch_strict: bool = False  # one uuid that is gone refuses the whole batch
+
+    # Oddities of the account and of shapes
+    ready_status: str = "rented"  # or running, active
+    booting_status: str = "booting"
+    no_key_api: bool = False
+    final_price: Literal["true", "zero", "missing"] = "true"
+    prices_as: Literal["string", "number"] = "string"
+    nested_coupon_lists: bool = False
+    sparse_instances: bool = False  # region missing, image name empty
+    odd_inventory: bool = False  # items without instance_type, name, specs, capacity, regions
+    error_style: Literal["json", "text", "nested"] = "json"
+    date_offset_seconds: float = 0.0  # how far the Date header is from the truth
+
+    _lock: threading.RLock = PrivateAttr(default_factory=threading.RLock)
+    _watcher: Callable[[str], None] = PrivateAttr(default=lambda name: None)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign, validated, and tell who watches."""
+        super().__setattr__(name, value)
+        if not name.startswith("_"):
+            self._watcher(name)
+
+    def watch(self, watcher: Callable[[str], None]) -> None:
+        """Call *watcher* with the field's name after each assignment, in the assigning thread."""
+        self._watcher = watcher
+
+    def take(self, name: str) -> bool:
+        """Whether the counted fault *name* strikes now; a strike is counted."""
+        with self._lock:
+            left = getattr(self, name)
+            if left > 0:
+                setattr(self, name, left - 1)
+            return bool(left)
+
+    def add(self, rule: Rule | None = None, **fields: Any) -> Rule:
+        """Add a rule, given whole or by its fields, and return it."""
+        rule = Rule(**fields) if rule is None else rule
+        with self._lock:
+            self.rules = [*self.rules, rule]
+        return rule
+
+    def clear(self) -> None:
+        """Back to a cloud without faults."""
+        with self._lock:
+            for name, info in type(self).model_fields.items():
+                setattr(self, name, info.get_default(call_default_factory=True))
+
+    def change(self, values: dict[str, Any]) -> None:
+        """Assign several fields at once or none: raises pydantic's ValidationError, a ValueError."""
+        with self._lock:
+            checked = type(self).model_validate(self.model_dump() | values)
+            for name in values:
+                setattr(self, name, getattr(checked, name))
+
+    def rule_for(self, operation: str) -> Rule | None:
+        """The first rule that strikes an answer of *operation* now; a strike is counted."""
+        with self._lock:
+            for index, rule in enumerate(self.rules):
+                if rule.operation not in ("*", operation) or rule.times == 0 or random.random() >= rule.rate:
+                    continue
+                if rule.times > 0:
+                    spent = rule.model_copy(update={"times": rule.times - 1})
+                    self.rules = [*self.rules[:index], spent, *self.rules[index + 1 :]]
+                return rule
+            return None

@@ -1,0 +1,77 @@
+"""The process behind `runner sim`: a simulated cloud by itself, until it is interrupted.
+
+It prints its URL and token and is quiet afterwards. SIGINT and SIGTERM end it in order: every process of every
+machine is killed, the ports are closed, its folder is removed unless one was given to keep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from runner.sim.config import SimConfig
+from runner.sim.faults import Faults
+from runner.sim.simulator import Simulator
+
+
+def serve(
+    *,
+    port: int = 0,
+    boot_seconds: float = 2.0,
+    as_json: bool = False,
+    folder: Path | None = None,
+    faults: Mapping[str, object] | None = None,
+    openssh: bool = False,
+) -> int:
+    """Serve until SIGINT or SIGTERM and return 0. Call it on the main thread.
+
+    *faults* are fields of `Faults` by name. Raises ValueError naming a field that is wrong, OSError if the port
+    is taken.
+    """
+    try:
+        wrong = Faults.model_validate(dict(faults or {}))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    config = SimConfig(port=port, boot_seconds=boot_seconds, folder=folder, faults=wrong, openssh=openssh)
+    with _interruption() as interrupted, Simulator(config) as simulator:
+        if as_json:
+            lines = [json.dumps({"url": simulator.url, "token": simulator.token})]
+        else:
+            lines = [
+                "A simulated Massed Compute, on this computer only; nothing costs anything. Ctrl-C ends it.",
+                "",
+                f"  export RUNNER_API_URL={simulator.url}",
+                f"  export MASSED_COMPUTE_API_KEY={simulator.token}",
+            ]
+        print(*lines, sep="\n", flush=True)  # noqa: T201
+        interrupted.wait()
+    return 0
+
+
+@contextlib.contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, also where SIGINT was ignored when this process began."""
+    event = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        event.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(serve())

@@ -1,0 +1,66 @@
+"""The bodies that the simulated API takes, and takes nothing else: unknown fields and wrong types are refused."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Body(BaseModel):
+    """Strict: no field beyond those declared, no conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Deploy(Body):
+    """`POST /instance/launch`."""
+
+    imageId: int  # noqa: N815 - the service's spelling, here and below
+    productName: str  # noqa: N815
+    regionName: Literal["any"]  # noqa: N815
+    instanceName: str = ""  # noqa: N815
+    coupon: str = ""
+    command: str = ""
+    sshKey: list[str] = []  # noqa: N815
+    sshKeys: list[str] = []  # noqa: N815
+
+
+class Uuids(Body):
+    """`POST /instance/restart` and `/instance/terminate`."""
+
+    instanceUuids: list[str]  # noqa: N815
+
+
+class CouponCode(Body):
+    """`POST /coupon/…`."""
+
+    coupon: str
+
+
+class AddKey(Body):
+    """`POST /ssh-keys`."""
+
+    name: str
+    publicKey: str  # noqa: N815
+
+
+class Empty(Body):
+    """A body that has to be an empty object, or absent."""
+
+
+AnyBody = TypeVar("AnyBody", bound=Body)
+
+
+def checked(shape: type[AnyBody], value: object) -> AnyBody:
+    """*value* as *shape*; raises ValueError with one sentence that names the field."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ValueError(f'Unknown field: "{name}"') from None
+        if first["type"] == "missing":
+            raise ValueError(f'Missing field: "{name}"') from None
+        raise ValueError(f'Invalid value for "{name}": {first["msg"]}' if name else first["msg"]) from None
