@@ -1,0 +1,189 @@
+"""Money: integer micro-dollars inside, decimal strings outside, floats nowhere.
+
+A price per hour divided by sixty rarely comes out even. So sums are kept exact, in micro-dollars times
+minutes per hour, and are rounded once, up: a receipt is never below what the cloud charges.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from decimal import ROUND_CEILING, Context, Decimal, Inexact, InvalidOperation
+from typing import TypeAlias
+
+from jobs.errors import InvalidJob
+
+Micros: TypeAlias = int
+"""Millionths of a US dollar."""
+
+MICROS_PER_USD = 1_000_000
+LARGEST_USD = 1_000_000
+
+GRACE_SECONDS = 30
+"""Between TERM and KILL."""
+SEAL_SECONDS = 10
+"""To fetch the end of the log."""
+TERMINATE_SECONDS = 20
+"""To have the machine's end accepted."""
+ENDING_SECONDS = GRACE_SECONDS + SEAL_SECONDS + TERMINATE_SECONDS
+"""What an ending takes, reserved before an instance's expiry."""
+LEAST_SECONDS = 60
+"""A ceiling that leaves less than this between the deploy request and the deadline is refused."""
+
+_AMOUNT = re.compile(r"[0-9]*\.?[0-9]+|[0-9]+\.")
+_MINUTE = timedelta(minutes=1)
+_MICRO = Decimal("0.000001")
+
+
+def parse_usd(value: int | str | Decimal | float, what: str) -> Micros:
+    """Read an amount of US dollars that a person gave; *what* names the option or variable.
+
+    Raises InvalidJob, with a sentence, for all that is not a plain positive amount of at most six
+    decimals and a million dollars.
+    """
+    amount = _strict(value)
+    if amount is None:
+        raise InvalidJob(f"{what} must be an amount in US dollars, such as 5 or 0.50, not {_shown(value)}.")
+    if amount <= 0:
+        raise InvalidJob(f"{what} must be more than 0 US dollars, not {_shown(value)}.")
+    if amount > LARGEST_USD:
+        raise InvalidJob(f"{what} must be at most {LARGEST_USD} US dollars, not {_shown(value)}.")
+    try:
+        exact = amount.quantize(_MICRO, context=Context(prec=30, traps=[Inexact, InvalidOperation]))
+    except (Inexact, InvalidOperation):
+        raise InvalidJob(f"{what} may have at most six decimals, not {_shown(value)}.") from None
+    return int(exact.scaleb(6))
+
+
+def parse_price(value: str | int | float | Decimal | None) -> Micros | None:
+    """Read a price in US dollars an hour as the API says it: micro-dollars an hour, rounded up.
+
+    Zero means "not known" there; that, and what is no price at all, is None. Never raises.
+    """
+    return _tolerant(value, MICROS_PER_USD)
+
+
+def cents_to_micros(cents: str | int | float | Decimal | None) -> Micros | None:
+    """Read a price in cents as the API says it; like :func:`parse_price`."""
+    return _tolerant(cents, MICROS_PER_USD // 100)
+
+
+def format_usd(micros: Micros, places: int | None = None) -> str:
+    """A decimal string without a currency sign: ``0.86``, ``0.0123``.
+
+    Exact with two to six decimals; or, with *places* (0 to 6), rounded up to that many.
+    """
+    if places is not None:
+        step = 10 ** (6 - places)
+        micros = -(-micros // step) * step
+    whole, rest = divmod(abs(micros), MICROS_PER_USD)
+    decimals = f"{rest:06d}"
+    decimals = decimals[:places] if places is not None else decimals[:2] + decimals[2:].rstrip("0")
+    return ("-" if micros < 0 else "") + str(whole) + (f".{decimals}" if decimals else "")
+
+
+def format_cost(micros: Micros) -> str:
+    """What something has cost: four decimals, rounded up."""
+    return format_usd(micros, 4)
+
+
+def to_decimal(micros: Micros) -> Decimal:
+    """US dollars, exact."""
+    return Decimal(micros).scaleb(-6, Context(prec=60))
+
+
+def started_minutes(start: datetime, end: datetime, minimum: int = 0) -> int:
+    """Billed minutes from *start* to *end*: each started one whole, at least one and at least *minimum*."""
+    return max(1, minimum, -(-(end - start) // _MINUTE))
+
+
+class Meter:
+    """An exact sum of minutes times prices."""
+
+    def __init__(self) -> None:
+        self._sixtieths = 0
+
+    def add(self, minutes: int, price_micros_per_hour: int) -> None:
+        """Add *minutes* at a price in micro-dollars an hour."""
+        self._sixtieths += minutes * price_micros_per_hour
+
+    @property
+    def micros(self) -> Micros:
+        """The sum in micro-dollars, rounded once, up."""
+        return -(-self._sixtieths // 60)
+
+
+def affordable_minutes(remaining_micros: Micros, price_micros_per_hour: int) -> int:
+    """Most whole minutes whose cost, rounded up, fits into *remaining_micros*.
+
+    Raises ValueError where the price is not positive: nothing is rented without a known one.
+    """
+    if price_micros_per_hour <= 0:
+        raise ValueError("nothing can be afforded at an unknown price")
+    return max(0, remaining_micros * 60 // price_micros_per_hour)
+
+
+def expiry_within(
+    requested_at: datetime,
+    *,
+    boot_timeout_s: int,
+    max_runtime_s: int,
+    ending_s: int,
+    remaining_micros: Micros,
+    price: int,
+    minimum_minutes: int = 0,
+) -> datetime:
+    """When an instance that is requested now must be gone, as a whole second.
+
+    The earlier of (request + boot timeout + max_runtime + ending) and the last second whose started
+    minutes fit into *remaining_micros*. Where not even *minimum_minutes* fit, it lies before the request.
+    *price*: micro-dollars an hour; raises ValueError where it is not positive.
+    """
+    minutes = affordable_minutes(remaining_micros, price)
+    if minutes < minimum_minutes:
+        minutes = 0
+    seconds = min(boot_timeout_s + max_runtime_s + ending_s, 60 * minutes - 1)
+    # A name holds whole seconds; rounding down keeps both the name and the ceiling true.
+    return (requested_at + timedelta(seconds=seconds)).replace(microsecond=0)
+
+
+def _strict(value: object) -> Decimal | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        plain = len(text) <= 100 and _AMOUNT.fullmatch(text.removeprefix("-"))
+        return Decimal(text) if plain else None
+    amount = _number(value)
+    return amount if amount is not None and amount.is_finite() else None
+
+
+def _tolerant(value: object, micros_per_unit: int) -> Micros | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            amount: Decimal | None = Decimal(value.strip()[:100])
+        except InvalidOperation:
+            return None
+    else:
+        amount = _number(value)
+    if amount is None or not amount.is_finite():
+        return None
+    if not _MICRO <= amount <= LARGEST_USD * 100:
+        return None
+    context = Context(prec=60)
+    return int(context.multiply(amount, micros_per_unit).to_integral_value(ROUND_CEILING)) or None
+
+
+def _number(value: object) -> Decimal | None:
+    if isinstance(value, int):
+        return Decimal(value) if abs(value) < 10**30 else Decimal("1e30").copy_sign(-1 if value < 0 else 1)
+    if isinstance(value, float):
+        return Decimal(float.__repr__(value))
+    return value if isinstance(value, Decimal) else None
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 40 else text[:40] + "…"
