@@ -1,0 +1,1 @@
+"""The ground floor: what a job is, and where it is remembered. Internal; people use ``runner``."""

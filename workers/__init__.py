@@ -1,0 +1,1 @@
+"""The middle floor: what makes jobs happen. Internal; people use ``runner``."""

@@ -70,7 +70,6 @@ class Candidate:
     spent: int
     waits: int
     cancel_requested: bool
-    corrected: bool
 
 
 def candidate(db: Database, job_id: str, minimum_minutes: int) -> Candidate | None:
@@ -82,13 +81,6 @@ def candidate(db: Database, job_id: str, minimum_minutes: int) -> Candidate | No
             return None
         earlier = session.execute(select(Instance).where(Instance.job_id == job_id)).scalars()
         spent = meter.total([meter.charge(instance, now, minimum_minutes) for instance in earlier])
-        corrected = session.execute(
-            select(func.count())
-            .select_from(Attempt)
-            .where(
-                Attempt.job_id == job_id, Attempt.number.is_(None), Attempt.detail.startswith("corrected:")
-            )
-        ).scalar_one()
         return Candidate(
             job.id,
             tuple(job.products),
@@ -98,7 +90,6 @@ def candidate(db: Database, job_id: str, minimum_minutes: int) -> Candidate | No
             spent,
             job.waits,
             job.cancel_requested_at is not None,
-            corrected > 0,
         )
 
 

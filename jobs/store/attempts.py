@@ -18,6 +18,8 @@ from jobs.models import Attempt, Instance, Job
 from jobs.states import LIVE, Event, State
 from jobs.store import doom
 from jobs.store.database import Database
+from jobs.store.leases import LEASE
+from jobs.store.leases import LEASE
 from jobs.store.transitions import AttemptLease, Change, Stale, move
 
 
@@ -117,7 +119,13 @@ def order_deploy(db: Database, work: Work, lease: AttemptLease) -> None:
     with db.write() as session:
         now = db.now(session)
         _write(
-            session, work, lease, State.DEPLOYING, Attempt.deploy_ordered_at.is_(None), deploy_ordered_at=now
+            session,
+            work,
+            lease,
+            State.DEPLOYING,
+            Attempt.deploy_ordered_at.is_(None),
+            deploy_ordered_at=now,
+            lease_until=now + LEASE,  # the request must be over before anybody may doubt this holder
         )
         cancelled = session.execute(select(Job.cancel_requested_at).where(Job.id == work.job_id)).scalar()
         if cancelled is not None:

@@ -45,7 +45,7 @@ def find(db: Database, reference: str) -> str:
 
 def show(db: Database, job_id: str) -> JobView:
     """One job as it stands. Raises JobNotFound."""
-    found = _views(db, [job_id])
+    found = some(db, [job_id])
     if not found:
         raise JobNotFound(f"No job has the id {job_id!r}; `runner ls` shows those that there are.")
     return found[0]
@@ -62,7 +62,7 @@ def listing(
         if limit is not None:
             query = query.limit(limit)
         ids = list(session.execute(query).scalars())
-    return _views(db, ids)
+    return some(db, ids)
 
 
 def history(db: Database, job_id: str) -> list[EventView]:
@@ -90,7 +90,8 @@ def unfinished(db: Database) -> int:
         ).scalar_one()
 
 
-def _views(db: Database, ids: Sequence[str]) -> list[JobView]:
+def some(db: Database, ids: Sequence[str]) -> list[JobView]:
+    """The jobs of these ids, in their order; those that do not exist are left out."""
     views: list[JobView] = []
     for start in range(0, len(ids), 500):
         with db.read() as session:

@@ -1,0 +1,391 @@
+"""The Python API: queue jobs, follow their logs, wait for their results.
+
+A client only reads and writes the database. Jobs are made to happen by a service (``runner up``, or
+``with runner.service():``) or by workers elsewhere.
+"""
+
+from __future__ import annotations
+
+import codecs
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack, overload
+
+from jobs import money
+from jobs.errors import (
+    InvalidJob,
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    ServiceUnavailable,
+)
+from jobs.settings import Settings, job_defaults, load_settings
+from jobs.spec import JobSpec, Spec, validate
+from jobs.states import State
+from jobs.store import leases, logs, reads, submissions
+from jobs.store.database import Database
+from jobs.store.news import News
+from jobs.store.schema import open_database
+from jobs.views import AttemptView, Chunk, JobView
+
+NOBODY_SECONDS = 60.0
+"""How long waiting and following bear it that no worker lives."""
+LOOK_SECONDS = 5.0
+TAIL_BYTES = 4096
+
+
+class Options(TypedDict, total=False):
+    """The options of a job, as keywords."""
+
+    gpu: str
+    name: str | None
+    max_cost: int | str | Decimal | float
+    max_runtime: str | int | timedelta
+    image: str
+    env: Mapping[str, str]
+    key: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a job on one instance. Times are aware, in UTC; an unknown value is None."""
+
+    number: int
+    product: str
+    price_usd_per_hour: Decimal | None
+    instance_uuid: str | None
+    instance_name: str
+    deployed_at: datetime | None
+    ready_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    terminated_at: datetime | None
+    exit_code: int | None
+    outcome: str | None
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A job that succeeded. ``seconds``: from the start of its command to its end."""
+
+    exit_code: int
+    cost_usd: Decimal
+    seconds: float
+
+
+class Job:
+    """A job, as it was when it was last looked at; :meth:`refresh` looks again."""
+
+    def __init__(self, client: Client, view: JobView) -> None:
+        self._client = client
+        self._view = view
+
+    @property
+    def id(self) -> str:
+        return self._view.id
+
+    @property
+    def name(self) -> str | None:
+        return self._view.name
+
+    @property
+    def state(self) -> str:
+        return self._view.state.value
+
+    @property
+    def reason(self) -> str | None:
+        return self._view.reason
+
+    @property
+    def detail(self) -> str | None:
+        return self._view.detail
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._view.exit_code
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What it has cost, in US dollars, up to when it was last looked at."""
+        return money.to_decimal(self._view.cost)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        return [_attempt(view) for view in self._view.attempts]
+
+    def __repr__(self) -> str:
+        return f"<runner.Job {self.id} {self.state}>"
+
+    def refresh(self) -> Job:
+        """Look again; returns this job itself."""
+        self._view = self._client._show(self.id)
+        return self
+
+    def cancel(self) -> None:
+        """Ask for the job's end. Its machine is ended too; a job that is final stays as it is."""
+        self._client._cancel(self.id)
+        self.refresh()
+
+    @overload
+    def logs(self, follow: bool = ..., raw: Literal[False] = ...) -> Iterator[str]: ...
+    @overload
+    def logs(self, follow: bool = ..., *, raw: Literal[True]) -> Iterator[bytes]: ...
+    def logs(self, follow: bool = False, raw: bool = False) -> Iterator[str] | Iterator[bytes]:
+        """The job's log, of all its attempts in order: lines of text, or with *raw* its bytes in pieces.
+
+        With *follow* it goes on until the job is final. Text is read as UTF-8, with a replacement for what
+        is not. Raises ServiceUnavailable after 60 s without a live worker.
+        """
+        pieces = (chunk.data for chunk in self._client._chunks(self.id, follow=follow) if chunk.data is not None)
+        return pieces if raw else _lines(pieces)
+
+    def wait(self, timeout: float | None = None) -> Job:
+        """Wait until the job is final; *timeout* in seconds.
+
+        Raises TimeoutError, and ServiceUnavailable after 60 s without a live worker.
+        """
+        self._client._wait(self.id, timeout)
+        return self.refresh()
+
+    def result(self, timeout: float | None = None) -> Result:
+        """Wait for the job's success.
+
+        Raises JobFailed, JobCancelled or JobExpired where it ended otherwise, and what :meth:`wait` raises.
+        """
+        view = self.wait(timeout)._view
+        if view.state is State.SUCCEEDED:
+            return Result(view.exit_code or 0, money.to_decimal(view.cost), _seconds(view))
+        kind = {State.CANCELLED: JobCancelled, State.EXPIRED: JobExpired}.get(view.state, JobFailed)
+        tail = self._client._tail(view)
+        raise kind(
+            f"Job {view.name or view.id} {view.state}: {view.detail or view.reason}",
+            job=self,
+            exit_code=view.exit_code,
+            tail=tail,
+        )
+
+
+class Client:
+    """One database of jobs. The module's functions use a default one; make your own for another home.
+
+    Keywords are those of the settings: ``home``, ``database_url``, ``fleet`` and so on. Use it as a context
+    manager, or call :meth:`close`.
+    """
+
+    def __init__(self, *, home: str | Path | None = None, database_url: str | None = None, **settings: Any) -> None:
+        given = {"home": home, "database_url": database_url, **settings}
+        self._settings = load_settings(**{name: value for name, value in given.items() if value is not None})
+        self._lock = threading.Lock()
+        self._db: Database | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force, and where each value came from (``.sources``)."""
+        return self._settings
+
+    @property
+    def database(self) -> Database:
+        """The open database. Raises DatabaseError."""
+        with self._lock:
+            if self._db is None:
+                self._db = open_database(self._settings.database_url)
+            return self._db
+
+    def close(self) -> None:
+        """Close the database; jobs go on."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def submit(self, command: str | Sequence[str], **options: Unpack[Options]) -> Job:
+        """Queue one job. *command*: a ``str`` is a shell line, a sequence is run as it is.
+
+        Raises InvalidJob where an option makes no sense; then nothing was queued.
+        """
+        return self.submit_many([JobSpec(command=command, **options)])[0]
+
+    def submit_many(self, specs: Iterable[JobSpec]) -> list[Job]:
+        """Queue many jobs in one transaction: all of them, or with InvalidJob none."""
+        defaults = job_defaults(Path.cwd())
+        valid = [self.validate(spec, defaults) for spec in specs]
+        submitted = submissions.submit(self.database, valid)
+        views = {view.id: view for view in reads.some(self.database, [item.id for item in submitted])}
+        return [Job(self, views[item.id]) for item in submitted]
+
+    def validate(self, spec: JobSpec, defaults: Mapping[str, object] | None = None) -> Spec:
+        """What would be queued, checked against the inventory that was seen last. Raises InvalidJob."""
+        from workers.steps.inventory import offers
+
+        found = validate(spec, self._settings, job_defaults(Path.cwd()) if defaults is None else defaults)
+        known = offers(self.database, None)
+        for product in found.products:
+            if known is not None and product not in known:
+                near = ", ".join(_near(product, known))
+                hint = f"did you mean {near}?" if near else "`runner gpus` shows those that there are."
+                raise InvalidJob(f"Massed Compute lists no product {product!r}; {hint}")
+        return found
+
+    def get(self, reference: str) -> Job:
+        """A job by its id, its name or the beginning of its id. Raises JobNotFound and AmbiguousJob."""
+        return Job(self, self._show(reads.find(self.database, reference)))
+
+    def jobs(self, state: str | Iterable[str] | None = None, limit: int | None = None) -> list[Job]:
+        """Jobs, the newest first; only those in *state* (one or several) where it is given."""
+        return [Job(self, view) for view in self.views(state, limit)]
+
+    def views(self, state: str | Iterable[str] | None = None, limit: int | None = None) -> list[JobView]:
+        """The same as pictures of the store."""
+        states = None
+        if state is not None:
+            names = [state] if isinstance(state, str) else list(state)
+            try:
+                states = [State(name) for name in names]
+            except ValueError:
+                known = ", ".join(State)
+                raise InvalidJob(f"{names!r} is not a state of a job; the states are {known}.") from None
+        return reads.listing(self.database, states=states, limit=limit)
+
+    @contextmanager
+    def service(self) -> Iterator[None]:
+        """Have a service while the block runs: the one that is there, else one of our own.
+
+        One of our own hands everything back when the block ends; jobs that are not final then wait for the
+        next service. Raises ServiceUnavailable where it does not come up.
+        """
+        from runner import service
+
+        existed = service.find(self._settings) is not None
+        if not existed:
+            service.start_in_background(self._settings, idle=False)
+        try:
+            yield
+        finally:
+            if not existed:
+                service.stop(self._settings)
+
+    def _show(self, job_id: str) -> JobView:
+        return reads.show(self.database, job_id)
+
+    def _cancel(self, job_id: str) -> State:
+        return submissions.request_cancel(self.database, job_id)
+
+    def _wait(self, job_id: str, timeout: float | None) -> JobView:
+        end = None if timeout is None else time.monotonic() + timeout
+        patience = _Patience(self.database)
+        with News(self.database) as news:
+            while True:
+                view = self._show(job_id)
+                if view.final:
+                    return view
+                left = LOOK_SECONDS if end is None else end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"job {job_id} is {view.state} after {timeout:g} s")
+                patience.check()
+                news.wait(min(left, LOOK_SECONDS))
+
+    def _chunks(self, job_id: str, *, follow: bool, attempt: int | None = None) -> Iterator[Chunk]:
+        """The log of all attempts, or of one, in order; with *follow* until the job is final."""
+        patience = _Patience(self.database)
+        offsets: dict[str, int] = {}
+        with News(self.database) as news:
+            while True:
+                view = self._show(job_id)
+                for item in view.attempts:
+                    if attempt is not None and item.number != attempt:
+                        continue
+                    for chunk in logs.stream(self.database, item.id, offsets.get(item.id, 0)):
+                        offsets[item.id] = chunk.start + chunk.size
+                        yield chunk
+                if not follow or view.final:
+                    return
+                patience.check()
+                news.wait(LOOK_SECONDS)
+
+    def _tail(self, view: JobView) -> str:
+        if not view.attempts:
+            return ""
+        last = view.attempts[-1]
+        chunks = logs.stream(self.database, last.id, max(0, last.log_bytes - TAIL_BYTES))
+        return b"".join(chunk.data or b"" for chunk in chunks).decode("utf-8", "replace")
+
+
+class _Patience:
+    """Bears it for a while that no worker lives."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._since: float | None = None
+
+    def check(self) -> None:
+        """Raise ServiceUnavailable where nobody has worked for too long."""
+        if leases.workers(self._db):
+            self._since = None
+            return
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        elif now - self._since >= NOBODY_SECONDS:
+            raise ServiceUnavailable(
+                "No service has been running for 60 s, so nothing happens; start one with `runner up`."
+            )
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Lines without their ends. A line ends at LF only: the CRs of a progress bar are part of it."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    rest: list[str] = []
+    for piece in pieces:
+        text = decoder.decode(piece)
+        *ended, last = text.split("\n")
+        for line in ended:
+            yield "".join((*rest, line))
+            rest.clear()
+        rest.append(last)
+    if last := "".join((*rest, decoder.decode(b"", final=True))):
+        yield last
+
+
+def _near(product: str, known: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(product, list(known), n=3)
+
+
+def _attempt(view: AttemptView) -> Attempt:
+    return Attempt(
+        number=view.number,
+        product=view.product,
+        price_usd_per_hour=None if view.price is None else money.to_decimal(view.price),
+        instance_uuid=view.instance_uuid,
+        instance_name=view.instance_name,
+        deployed_at=view.deployed_at,
+        ready_at=view.ready_at,
+        started_at=view.started_at,
+        ended_at=view.ended_at,
+        terminated_at=view.terminated_at,
+        exit_code=view.exit_code,
+        outcome=view.outcome,
+        cost_usd=money.to_decimal(view.cost),
+    )
+
+
+def _seconds(view: JobView) -> float:
+    last = view.attempts[-1] if view.attempts else None
+    if last is None or last.started_at is None or last.ended_at is None:
+        return 0.0
+    return max(0.0, (last.ended_at - last.started_at) / timedelta(seconds=1))
+

@@ -1,0 +1,128 @@
+"""How a job looks to people and to scripts: the ``show`` object, the live line, the receipt."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs import money
+from jobs.states import State
+from jobs.views import AttemptView, JobView
+
+
+def job_json(view: JobView) -> dict[str, Any]:
+    """The object that ``show --json`` prints. Money is a decimal string, times are UTC, unknown is null."""
+    return {
+        "id": view.id,
+        "name": view.name,
+        "state": view.state.value,
+        "reason": view.reason,
+        "detail": view.detail,
+        "command": command_text(view),
+        "products": list(view.products),
+        "image": view.image,
+        "exit_code": view.exit_code,
+        "cost_usd": money.format_cost(view.cost),
+        "max_cost_usd": money.format_usd(view.max_cost),
+        "max_cost_source": view.max_cost_source,
+        "max_runtime_seconds": view.max_runtime,
+        "max_runtime_source": view.max_runtime_source,
+        "cancel_requested": view.cancel_requested,
+        "submitted_at": time_text(view.submitted_at),
+        "started_at": time_text(view.started_at),
+        "finished_at": time_text(view.finished_at),
+        "attempts": [_attempt_json(attempt) for attempt in view.attempts],
+    }
+
+
+def _attempt_json(view: AttemptView) -> dict[str, Any]:
+    return {
+        "number": view.number,
+        "product": view.product,
+        "price_usd_per_hour": None if view.price is None else money.format_usd(view.price),
+        "instance_uuid": view.instance_uuid,
+        "instance_name": view.instance_name,
+        "deployed_at": time_text(view.deployed_at),
+        "ready_at": time_text(view.ready_at),
+        "started_at": time_text(view.started_at),
+        "ended_at": time_text(view.ended_at),
+        "terminated_at": time_text(view.terminated_at),
+        "exit_code": view.exit_code,
+        "outcome": view.outcome,
+        "detail": view.detail,
+        "minutes": view.minutes,
+        "cost_usd": money.format_cost(view.cost),
+        "cost_estimated": view.cost_estimated,
+        "deadline_at": time_text(view.deadline_at),
+        "expires_at": time_text(view.expires_at),
+        "log_bytes": view.log_bytes,
+        "log": view.log_end,
+        "host_key": view.host_key_check,
+        "leak_suspected": view.leak_suspected,
+    }
+
+
+def command_text(view: JobView) -> str:
+    """The command as a person would type it."""
+    return view.command if isinstance(view.command, str) else shlex.join(view.command)
+
+
+def time_text(value: datetime | None) -> str | None:
+    """UTC with milliseconds and a Z."""
+    if value is None:
+        return None
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+
+
+def span(seconds: float) -> str:
+    """A length of time, short: 7s, 1m12s, 3h05m, 2d04h."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def live_line(view: JobView, now: datetime) -> str:
+    """What happens now, since when, what it has cost so far: ``booting 1m12s · gpu_1x_l40 · $0.0287 so far · …``."""
+    last = view.attempts[-1] if view.attempts else None
+    product = last.product if last is not None else view.products[0]
+    parts = [f"{view.state} {span((now - view.since).total_seconds())}", product]
+    if view.state is State.QUEUED and (view.detail or view.reason):
+        parts.append(view.detail or view.reason or "")
+    if view.attempts:
+        parts.append(f"${money.format_cost(view.cost)} so far")
+    parts.append(f"ceiling ${money.format_usd(view.max_cost)}")
+    if last is not None and last.leak_suspected:
+        parts.append("leak suspected: its machine does not end")
+    return " · ".join(parts)
+
+
+def receipt_line(view: JobView) -> str:
+    """The one line with which ``run`` ends."""
+    name = view.name or view.id
+    minutes = sum(attempt.minutes for attempt in view.attempts)
+    products = ", ".join(dict.fromkeys(attempt.product for attempt in view.attempts)) or "nothing rented"
+    estimated = " (estimated)" if any(attempt.cost_estimated for attempt in view.attempts) else ""
+    return (
+        f"{name} {view.state}: {view.detail or view.reason} · {products} · {minutes} min · "
+        f"${money.format_cost(view.cost)}{estimated} of ${money.format_usd(view.max_cost)}"
+    )
+
+
+def receipt_rows(view: JobView) -> list[tuple[str, str, str, str, str]]:
+    """The receipt as a table: attempt, product, price an hour, minutes, cost."""
+    return [
+        (
+            f"{attempt.number} ({attempt.outcome or attempt.state})",
+            attempt.product,
+            "unknown" if attempt.price is None else f"${money.format_usd(attempt.price)}/h",
+            f"{attempt.minutes} min",
+            f"${money.format_cost(attempt.cost)}" + (" (estimated)" if attempt.cost_estimated else ""),
+        )
+        for attempt in view.attempts
+    ]

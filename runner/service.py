@@ -1,0 +1,327 @@
+"""The embedded service: worker, observer and broker in one process, on SQLite.
+
+There is one service per database, kept so by a lock of the operating system that dies with its process:
+whoever holds it knows that no former owner lives. A service serves every job and belongs to none, so
+that no machine is left without one when a job's own process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
+
+from jobs import ids
+from jobs.errors import DatabaseError, InvalidToken, RunnerError, ServiceUnavailable
+from jobs.settings import Settings
+from jobs.store import doom, leases, reads
+from jobs.store.database import Database
+from jobs.store.schema import open_database
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 60.0
+"""How long a service that was started in the background stays after the last job is final."""
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that lives. ``started``: epoch seconds."""
+
+    pid: int
+    started: float
+    background: bool
+
+
+def lock_path(settings: Settings) -> Path:
+    """The file whose lock is the right to serve this database: it lies beside it."""
+    return _beside(settings, ".service.lock")
+
+
+def log_path(settings: Settings) -> Path:
+    """Where a service in the background writes what it does."""
+    return settings.home / "service.log"
+
+
+def find(settings: Settings) -> Running | None:
+    """The service of this database, if one lives."""
+    path = lock_path(settings)
+    if not path.exists():
+        return None
+    probe = FileLock(path, timeout=0, mode=0o600)
+    try:
+        probe.acquire()
+    except Timeout:
+        return _read(settings)
+    except OSError:
+        return None
+    probe.release()
+    return None
+
+
+def serve(
+    settings: Settings, *, background: bool = False, idle_seconds: float | None = None, seats: int | None = None
+) -> None:
+    """Serve the database until SIGTERM, SIGINT, or, with *idle_seconds*, that long after the last job.
+
+    Must run on the main thread. Raises ServiceUnavailable where another service is there already,
+    InvalidToken without a token, and DatabaseError.
+    """
+    from workers.app import Engine  # Celery and paramiko: only a service needs them
+    from workers.cloud.client import Cloud
+    from workers.ssh.keys import ensure_key
+    from workers.steps.context import Context
+    from workers.steps.gate import DatabaseGate
+
+    if settings.api_token is None:
+        raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
+    db = open_database(settings.database_url)
+    stopping = threading.Event()
+    with _locked(settings, background), _closing(db):
+        owner = ids.new_job_id()
+        leases.bury_the_dead(db)
+        seats = seats or settings.max_instances
+        leases.sign_on(db, owner, host=socket.gethostname(), pid=os.getpid(), version=_version(), seats=seats)
+        cloud = Cloud(settings.api_url, settings.api_token, gate=DatabaseGate(db, stopping))
+
+        def context(engine: Engine) -> Context:
+            return Context(settings, db, cloud, ensure_key(settings.ssh_key), owner, engine, stopping)
+
+        engine = Engine(context, seats=seats)
+        with _signals(engine.stop, db, settings):
+            if idle_seconds is not None:
+                threading.Thread(target=_leave_when_idle, args=(engine, db, idle_seconds), daemon=True).start()
+            log.info("serving %s (pid %d)", db.path, os.getpid())
+            try:
+                engine.run()
+            finally:
+                cloud.close()
+                leases.leave(db, owner)
+                log.info("the service has handed everything back")
+
+
+def start_in_background(settings: Settings, environ: Mapping[str, str] | None = None, *, idle: bool = True) -> Running:
+    """Start a service in a session of its own, or find the one that is there.
+
+    Raises ServiceUnavailable where it does not come up.
+    """
+    running = find(settings)
+    if running is not None:
+        return running
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "runner", "up", "--background"]
+    if idle:
+        command += ["--idle-exit", str(IDLE_SECONDS)]
+    path = log_path(settings)
+    with path.open("ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd="/",
+            env={**(os.environ if environ is None else environ), **settings_environ(settings)},
+        )
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        running = find(settings)
+        if running is not None and _answers(settings):
+            process.returncode = process.returncode or 0  # it is not ours to wait for: no warning at exit
+            return running
+        if process.poll() is not None:
+            if (other := find(settings)) is not None:
+                return other
+            raise ServiceUnavailable(f"The service did not start: {_last_line(path)} (the whole story: {path})")
+        time.sleep(0.05)
+    raise ServiceUnavailable(f"The service did not come up within {START_SECONDS:.0f} s; see {path}.")
+
+
+def stop(settings: Settings, *, seconds: float = STOP_SECONDS + 5) -> int | None:
+    """Ask the service to hand everything back and end; returns its pid, or None where there is none.
+
+    Raises ServiceUnavailable where it does not end in time.
+    """
+    running = find(settings)
+    if running is None:
+        return None
+    try:
+        os.kill(running.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        raise ServiceUnavailable(f"The service (pid {running.pid}) belongs to another user; stop it as that one.") from None
+    end = time.monotonic() + seconds
+    while find(settings) is not None:
+        if time.monotonic() > end:
+            raise ServiceUnavailable(f"The service (pid {running.pid}) has not ended within {seconds:.0f} s.")
+        time.sleep(0.05)
+    return running.pid
+
+
+def settings_environ(settings: Settings) -> dict[str, str]:
+    """The settings that a child must agree on with us. The token travels in the environment, never in words."""
+    environ = {
+        "RUNNER_HOME": str(settings.home),
+        "RUNNER_DATABASE_URL": settings.database_url,
+        "RUNNER_API_URL": settings.api_url,
+        "RUNNER_FLEET": settings.fleet,
+    }
+    if settings.api_token is not None:
+        environ["MASSED_COMPUTE_API_KEY"] = settings.api_token.reveal()
+    return environ
+
+
+def live_machines(db: Database) -> list[str]:
+    """A line for each machine that is, or may be, rented now."""
+    return [
+        f"{row.name} ({row.product}, {row.state}), expires {row.expires_at:%Y-%m-%d %H:%M} UTC"
+        for row in doom.instances(db)
+        if row.state != "intended"
+    ]
+
+
+@contextmanager
+def _locked(settings: Settings, background: bool) -> Iterator[None]:
+    path = lock_path(settings)
+    lock = FileLock(path, timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        running = _read(settings)
+        raise _Occupied(
+            f"A service for this database is already running (pid {running.pid if running else 'unknown'})."
+        ) from None
+    except OSError as error:
+        raise DatabaseError(f"{path} cannot be written: {(error.strerror or 'it failed').lower()}.") from None
+    try:
+        facts = {"pid": os.getpid(), "started": time.time(), "background": background}
+        _beside(settings, ".service.json").write_text(json.dumps(facts), "utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+class _Occupied(ServiceUnavailable):
+    """Another service is there: the command could not do what was asked."""
+
+    exit_code = 1
+
+
+@contextmanager
+def _closing(db: Database) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        db.close()
+
+
+@contextmanager
+def _signals(stop_engine: object, db: Database, settings: Settings) -> Iterator[None]:
+    """The first signal hands everything back; a second one exits at once."""
+    seen = 0
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            os._exit(128 + number)
+        if number == signal.SIGINT:
+            threading.Thread(target=_say_what_lives, args=(db,), daemon=True).start()
+        stop_engine()  # type: ignore[operator]
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_what_lives(db: Database) -> None:
+    try:
+        machines = live_machines(db)
+    except RunnerError:
+        return
+    if machines:
+        lines = "\n  ".join(machines)
+        print(
+            f"\nStopping, but these machines stay rented:\n  {lines}\n"
+            "Their commands go on, and stop at their deadlines by themselves; the machines are ended only by a\n"
+            "service: `runner up` takes them over, `runner reap` ends those that are past their expiry.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _leave_when_idle(engine: object, db: Database, seconds: float) -> None:
+    """End the service once no job and no machine has needed it for *seconds*."""
+    idle_since: float | None = None
+    stopping = engine.ctx.stopping  # type: ignore[attr-defined]
+    while not stopping.wait(min(1.0, seconds / 4)):
+        try:
+            busy = reads.unfinished(db) > 0 or bool(doom.instances(db))
+        except DatabaseError:
+            busy = True
+        if busy:
+            idle_since = None
+        elif idle_since is None:
+            idle_since = time.monotonic()
+        elif time.monotonic() - idle_since >= seconds:
+            log.info("no job has needed this service for %.0f s", seconds)
+            engine.stop()  # type: ignore[attr-defined]
+            return
+
+
+def _answers(settings: Settings) -> bool:
+    db = open_database(settings.database_url)
+    try:
+        return bool(leases.workers(db))
+    finally:
+        db.close()
+
+
+def _beside(settings: Settings, suffix: str) -> Path:
+    path = Database(settings.database_url).path
+    if path is None:
+        raise ServiceUnavailable("The embedded service works on SQLite; another database needs `runner worker`.")
+    return path.with_name(path.name + suffix)
+
+
+def _read(settings: Settings) -> Running:
+    try:
+        facts = json.loads(_beside(settings, ".service.json").read_text("utf-8"))
+        return Running(int(facts["pid"]), float(facts["started"]), bool(facts["background"]))
+    except (OSError, ValueError, KeyError):
+        return Running(0, time.time(), background=False)
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text("utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "it said nothing"
+
+
+def _version() -> str:
+    try:
+        return version("gpu-job-runner")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,154 @@
+"""The Celery app: the same for the embedded mode and for production.
+
+Its tasks are short, and all they carry is an id: "look at this one". A message that is lost costs time, a
+message that comes twice costs nothing. So there is no result backend, no late acknowledgement, no
+countdown; and there are no ``include``, ``imports`` or ``-A``, with which Celery would put the working
+folder first on the import path and run a user's ``jobs.py`` beside the token.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.loaders.app import AppLoader
+from celery.worker import WorkController, state
+from kombu.exceptions import OperationalError
+
+from workers import embedded
+from workers.attendants import Attendants
+from workers.observer import Observer
+from workers.steps.admit import admit
+from workers.steps.context import Context
+from workers.steps.finish import terminate
+
+log = logging.getLogger(__name__)
+
+QUEUE = "gpu-job-runner"
+RING_EXPIRES = 30
+TASK_THREADS = 8
+
+
+def make_app(broker_url: str | None) -> Celery:
+    """The app; without a broker its messages stay in this process's memory. Task bodies come with a worker."""
+    app = Celery("gpu-job-runner", loader=AppLoader, fixups=[], set_as_current=False, changes={})
+    app.conf.update(
+        broker_url=broker_url or "memory://",
+        broker_transport=None if broker_url else "workers.embedded:Transport",
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        enable_utc=True,
+        timezone="UTC",
+    )
+    return app
+
+
+class Engine:
+    """One worker: the Celery worker with its two bootsteps, around a context."""
+
+    def __init__(self, make_context: Callable[[Engine], Context], *, seats: int, broker_url: str | None = None) -> None:
+        self.app = make_app(broker_url)
+        self.ctx = make_context(self)
+        self.attendants = Attendants(self.ctx, seats)
+        self.observer = Observer(self.ctx)
+        self.observer.on_news.append(self.attendants.woken)
+        self._worker: Any = None
+        self._register()
+
+    # The bells: messages for whoever is free, and a word to the observer of this very process.
+
+    def admit(self, job_id: str) -> None:
+        self._send("admit", job_id)
+
+    def attend(self, attempt_id: str) -> None:
+        self._send("attend", attempt_id)
+
+    def terminate(self) -> None:
+        self._send("terminate")
+
+    def observe(self) -> None:
+        self.observer.look_at_cloud()
+
+    def run(self, ready: Callable[[], None] | None = None) -> None:
+        """Work until :meth:`stop` is called; returns when everything has been handed back."""
+        state.should_stop = None
+        state.should_terminate = None
+        if ready is not None:
+            threading.Thread(target=ready, name="ready", daemon=True).start()
+        self._worker = WorkController(
+            app=self.app,
+            pool_cls="threads",
+            concurrency=TASK_THREADS,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            optimization="fair",
+            loglevel=logging.WARNING,
+            quiet=True,
+        )
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Begin to stop; safe to call from a signal handler and from any thread."""
+        self.ctx.stopping.set()
+        state.should_stop = 0
+        embedded.ring()
+
+    def _send(self, task: str, *args: str) -> None:
+        if self.ctx.stopping.is_set():
+            return
+        try:
+            self.app.send_task(task, args=args, queue=QUEUE, expires=RING_EXPIRES, retry=False, ignore_result=True)
+        except OperationalError as error:
+            log.warning("the broker cannot be rung: %s", error)
+
+    def _register(self) -> None:
+        ctx, attendants = self.ctx, self.attendants
+
+        @self.app.task(name="admit", ignore_result=True)
+        def _admit(job_id: str) -> None:
+            admit(ctx, job_id)
+
+        @self.app.task(name="attend", ignore_result=True)
+        def _attend(attempt_id: str) -> None:
+            attendants.offer(attempt_id)
+
+        @self.app.task(name="terminate", ignore_result=True)
+        def _terminate() -> None:
+            terminate(ctx)
+
+        self.app.steps["worker"].update({_step(attendants), _step(self.observer)})
+
+
+def _step(part: Attendants | Observer) -> type:
+    """A bootstep that starts and stops one of our parts with the worker."""
+
+    class Step(bootsteps.StartStopStep):  # type: ignore[misc]
+        name = type(part).__name__
+        requires = ("celery.worker.components:Pool",)
+
+        def __init__(self, parent: Any, **options: Any) -> None:
+            super().__init__(parent, **options)
+            self.enabled = True
+
+        def start(self, parent: Any) -> None:
+            part.start()
+
+        def close(self, parent: Any) -> None:
+            part.close()
+
+        def stop(self, parent: Any) -> None:
+            part.stop()
+
+    return Step

@@ -1,0 +1,140 @@
+"""The attendants: one thread, and one SSH connection, for each attempt that runs.
+
+They belong to a bootstep of the Celery worker, not to its pool: a job of ten hours must not keep a task
+thread from serving others. One more thread keeps the leases of all of them, in one statement, and tells
+each what it has to know.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from jobs.errors import DatabaseError
+from jobs.store import leases
+from jobs.store.leases import Held
+from jobs.store.transitions import AttemptLease
+from workers.steps.attend import attend
+from workers.steps.context import Context
+from workers.steps.control import Control
+from workers.steps.logbook import Logbook
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+STACK_BYTES = 512 * 1024
+
+
+class Attendants:
+    """Owns the attendants' threads. ``seats``: how many attempts it attends to at most."""
+
+    def __init__(self, ctx: Context, seats: int) -> None:
+        self._ctx = ctx
+        self._seats = seats
+        self._lock = threading.Lock()
+        self._busy: dict[str, tuple[Control, AttemptLease, threading.Thread]] = {}
+        self.woken = threading.Event()  # somebody wrote into the database: a cancel, perhaps
+        self._book: Logbook | None = None
+        self._keeper: threading.Thread | None = None
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        self._book = Logbook(self._ctx.db)
+        self._keeper = threading.Thread(target=self._keep, name="leases", daemon=True)
+        self._keeper.start()
+
+    def offer(self, attempt_id: str) -> bool:
+        """Attend to an attempt if there is room and its lease could be had."""
+        with self._lock:
+            if self._ctx.stopping.is_set() or len(self._busy) >= self._seats or attempt_id in self._busy:
+                return False
+            lease = leases.take_attempt(self._ctx.db, attempt_id, self._ctx.owner)
+            if lease is None:
+                return False
+            control = Control()
+            thread = threading.Thread(
+                target=self._attend, args=(attempt_id, lease, control), name=f"attend-{attempt_id[-6:]}", daemon=True
+            )
+            self._busy[attempt_id] = (control, lease, thread)
+            thread.start()
+        return True
+
+    def close(self) -> None:
+        """Begin to stop: every attendant hands its attempt back at once."""
+        self._ctx.stopping.set()
+        with self._lock:
+            busy = list(self._busy.values())
+        for control, _, _ in busy:
+            control.leave()
+        self.woken.set()
+
+    def stop(self) -> None:
+        """Wait until all have handed back."""
+        self.close()
+        with self._lock:
+            threads = [thread for _, _, thread in self._busy.values()]
+        for thread in threads:
+            thread.join()
+        self._stopped.set()
+        self.woken.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        if self._book is not None:
+            self._book.close()
+
+    @property
+    def count(self) -> int:
+        """How many attempts are attended to at present."""
+        with self._lock:
+            return len(self._busy)
+
+    def _attend(self, attempt_id: str, lease: AttemptLease, control: Control) -> None:
+        assert self._book is not None
+        try:
+            attend(self._ctx, attempt_id, lease, control, self._book)
+        except DatabaseError as error:
+            log.warning("attempt %s is put down: %s", attempt_id, error)
+        except Exception:
+            # A bug, or a fault that nobody mapped: the attempt goes back, the observer rings again.
+            log.exception("attempt %s is put down", attempt_id)
+        finally:
+            self._release(attempt_id, lease)
+            with self._lock:
+                self._busy.pop(attempt_id, None)
+            self._ctx.bells.terminate()
+            self._ctx.bells.observe()
+
+    def _release(self, attempt_id: str, lease: AttemptLease) -> None:
+        try:
+            leases.release_attempts(self._ctx.db, lease.owner, [attempt_id])
+        except DatabaseError as error:
+            log.warning("the lease of attempt %s runs out by itself: %s", attempt_id, error)
+
+    def _keep(self) -> None:
+        next_heartbeat = 0.0
+        while not self._stopped.is_set():
+            # Who is busy is read before what is held: one who begins in between is then not taken for stale.
+            with self._lock:
+                busy = list(self._busy.items())
+            try:
+                if time.monotonic() >= next_heartbeat:
+                    held = leases.heartbeat(self._ctx.db, self._ctx.owner)
+                    next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+                else:
+                    held = leases.held(self._ctx.db, self._ctx.owner)
+                self._tell(busy, held)
+            except DatabaseError as error:
+                log.warning("the leases wait: %s", error)
+            self.woken.wait(LOOK_SECONDS if self.count else HEARTBEAT_SECONDS)
+            self.woken.clear()
+
+    def _tell(
+        self, busy: list[tuple[str, tuple[Control, AttemptLease, threading.Thread]]], held: list[Held]
+    ) -> None:
+        by_id = {item.attempt_id: item for item in held}
+        now = self._ctx.db.clock()
+        for attempt_id, (control, lease, _) in busy:
+            item = by_id.get(attempt_id)
+            control.hear(item if item is not None and item.fence == lease.fence else None, now)

@@ -1,0 +1,226 @@
+"""The observer: turns the difference between what the database says and what the cloud says into guarded
+writes and doorbells.
+
+One runs in every worker, and one of them leads. It lists first and reads our rows second; it decides
+nothing that the table of states does not hold; and whatever it does not get done, it finds again at its
+next tick.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import datetime, timedelta
+
+from jobs.errors import ApiError, DatabaseError
+from jobs.store import ending, leases, observing
+from jobs.store.ending import Wanted
+from jobs.store.news import News
+from jobs.store.observing import Listed, Sighting
+from jobs.store.transitions import Lead, Stale
+from workers.cloud.shapes import Instance, Listing
+from workers.steps.context import Context
+
+log = logging.getLogger(__name__)
+
+HURRIED, CALM, QUIET = 1.0, 10.0, 30.0
+"""Seconds between listings: while something is about to change, while all is running, and with nothing."""
+BUSINESS_SECONDS = 1.0
+"""How often what time itself brings about is looked at, news or not."""
+RING_AGAIN_SECONDS = 2.0
+LISTING_SECONDS = 10.0
+MOST_QUESTIONS = 5
+"""How many missing machines are asked for by uuid after one listing."""
+
+
+class Observer:
+    """One thread that leads, or waits until it may."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._woken = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._ear: threading.Thread | None = None
+        self._lead: Lead | None = None
+        self._last_began = 0.0
+        self._next_listing = 0.0
+        self._first_seen: dict[str, datetime] = {}
+        self._rung: dict[str, float] = {}
+        self._told: str | None = None
+        self.on_news: list[threading.Event] = []
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
+        self._ear = threading.Thread(target=self._hear, name="news", daemon=True)
+        self._thread.start()
+        self._ear.start()
+
+    def wake(self) -> None:
+        """Look now rather than at the next tick."""
+        self._woken.set()
+
+    def look_at_cloud(self) -> None:
+        """List at the next opportunity: something happened out there."""
+        self._next_listing = min(self._next_listing, self._last_began + HURRIED / 2)
+        self._woken.set()
+
+    def close(self) -> None:
+        """Begin to stop."""
+        self._ctx.stopping.set()
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Wait until the tick that is under way is over."""
+        self._ctx.stopping.set()
+        self._woken.set()
+        for thread in (self._thread, self._ear):
+            if thread is not None:
+                thread.join()
+
+    def _hear(self) -> None:
+        """Learn of what other processes wrote: a new job starts without anyone ringing."""
+        stopping = self._ctx.stopping
+        while not stopping.is_set():
+            try:
+                with News(self._ctx.db) as news:
+                    while not stopping.is_set():
+                        if news.wait(5.0, stopping):
+                            self._woken.set()
+                            for event in self.on_news:
+                                event.set()
+            except DatabaseError as error:
+                log.warning("no news: %s", error)
+                stopping.wait(1.0)
+
+    def _run(self) -> None:
+        while not self._ctx.stopping.is_set():
+            pause = BUSINESS_SECONDS
+            try:
+                self._lead = leases.lead(self._ctx.db, self._ctx.owner)
+                if self._lead is None:
+                    pause = leases.LEASE.total_seconds() / 3
+                else:
+                    self._tick(self._lead)
+            except Stale:
+                log.info("another observer leads")
+            except DatabaseError as error:
+                log.warning("the observer waits: %s", error)
+            except Exception:
+                log.exception("the observer stumbled; it looks again")
+            self._woken.wait(pause)
+            self._woken.clear()
+
+    def _tick(self, lead: Lead) -> None:
+        ctx = self._ctx
+        ended = ending.enforce(ctx.db, lead)
+        wanted = ending.wanted(ctx.db)
+        if time.monotonic() >= self._next_listing:
+            self._observe(lead, wanted)
+            wanted = ending.wanted(ctx.db)
+        if ending.settle(ctx.db, lead, ctx.settings.billing_minimum_minutes) or ended:
+            wanted = ending.wanted(ctx.db)
+        self._schedule(wanted)
+        self._ring(wanted)
+
+    def _schedule(self, wanted: Wanted) -> None:
+        interval = HURRIED if wanted.hurried else CALM if wanted.live else QUIET
+        self._next_listing = min(self._next_listing, self._last_began + interval)
+
+    def _observe(self, lead: Lead, wanted: Wanted) -> None:
+        ctx = self._ctx
+        began_at, began = ctx.db.clock(), time.monotonic()
+        self._last_began = began
+        self._next_listing = began + (HURRIED if wanted.hurried else CALM if wanted.live else QUIET)
+        try:
+            listing = ctx.cloud.list_instances(deadline_s=LISTING_SECONDS)
+        except ApiError as error:
+            self._say(f"the account cannot be listed: {error}")
+            return
+        self._say(None)
+        listed = _listed(listing, began_at)
+        self._remember(listed)
+        findings = observing.apply(
+            ctx.db,
+            lead,
+            listed,
+            fleet=ctx.settings.fleet,
+            quarantine=timedelta(seconds=ctx.settings.deploy_quarantine),
+            first_seen=self._first_seen,
+        )
+        for instance_id, uuid in findings.doubted[:MOST_QUESTIONS]:
+            self._ask(lead, instance_id, uuid, began_at)
+        if findings.doomed:
+            ctx.bells.terminate()
+
+    def _ask(self, lead: Lead, instance_id: int, uuid: str, began_at: datetime) -> None:
+        """A machine was not listed: ask for it by its uuid before it is called gone."""
+        try:
+            found = self._ctx.cloud.get_instance(uuid, deadline_s=LISTING_SECONDS)
+        except ApiError as error:
+            log.warning("machine %s was not listed, and cannot be asked for: %s", uuid, error)
+            if observing.absent_for_long(self._ctx.db, instance_id, began_at):
+                observing.proved_gone(self._ctx.db, lead, instance_id, "absent")
+            return
+        if found is None:
+            observing.proved_gone(self._ctx.db, lead, instance_id, "404")
+        elif found.terminal:
+            observing.proved_gone(self._ctx.db, lead, instance_id, "status")
+        else:
+            observing.proved_alive(self._ctx.db, lead, instance_id)
+
+    def _remember(self, listed: Listed) -> None:
+        """Since when each machine is known, for the grace of those that nobody claims."""
+        now = listed.began_at
+        known = {sighting.uuid for sighting in listed.sightings}
+        self._first_seen = {uuid: self._first_seen.get(uuid, now) for uuid in known}
+
+    def _ring(self, wanted: Wanted) -> None:
+        """Ring, but not the same bell at every tick: whoever was rung needs a moment to take a lease."""
+        now = time.monotonic()
+        self._rung = {id_: at for id_, at in self._rung.items() if now - at < RING_AGAIN_SECONDS}
+        for job_id in wanted.admit:
+            if self._rung.setdefault(job_id, now) == now:
+                self._ctx.bells.admit(job_id)
+        for attempt_id in wanted.attend:
+            if self._rung.setdefault(attempt_id, now) == now:
+                self._ctx.bells.attend(attempt_id)
+        if wanted.terminate and self._rung.setdefault("terminate", now) == now:
+            self._ctx.bells.terminate()
+
+    def _say(self, note: str | None) -> None:
+        """Tell people, through the database, what this worker cannot do; once, not at each tick."""
+        if note == self._told:
+            return
+        self._told = note
+        if note is not None:
+            log.warning("%s", note)
+        else:
+            log.info("the account can be listed again")
+        leases.note(self._ctx.db, self._ctx.owner, note)
+
+
+def _listed(listing: Listing, began_at: datetime) -> Listed:
+    return Listed(
+        sightings=tuple(_sighting(instance) for instance in listing.instances),
+        date=listing.date,
+        began_at=began_at,
+        complete=listing.complete,
+    )
+
+
+def _sighting(instance: Instance) -> Sighting:
+    return Sighting(
+        uuid=instance.uuid,
+        name=instance.name,
+        status=instance.status,
+        ready=instance.ready,
+        over=instance.terminal,
+        failed=instance.failed,
+        stopped=instance.stopped,
+        host=instance.ip,
+        port=instance.ssh_port,
+        username=instance.username,
+        product=instance.product,
+        price=instance.price_micros_per_hour,
+    )

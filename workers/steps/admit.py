@@ -1,0 +1,135 @@
+"""Admission: decide whether a queued job can be rented for now, and under which limits."""
+
+from __future__ import annotations
+
+import logging
+import random
+from datetime import timedelta
+
+from jobs import money
+from jobs.errors import ApiError, InvalidToken, PaymentRequired
+from jobs.store import admission, leases, limits
+from jobs.store.admission import Candidate, Full, Limits, Plan
+from jobs.store.submissions import CANCELLED
+from jobs.store.transitions import JobLease, Stale
+from jobs.states import Event
+from workers.steps import inventory
+from workers.steps.context import Context
+from workers.steps.deploy import deploy
+from workers.supervisor import PROTOCOL
+
+log = logging.getLogger(__name__)
+
+
+class _Waits(Exception):
+    """The job stays queued."""
+
+    def __init__(self, reason: str | None, detail: str, pause: timedelta, product: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason, self.detail, self.pause, self.product = reason, detail, pause, product
+
+
+class _Refused(Exception):
+    """The job ends without anything having been rented."""
+
+    def __init__(self, event: Event, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.event, self.reason, self.detail = event, reason, detail
+
+
+def admit(ctx: Context, job_id: str) -> None:
+    """Take one queued job as far as its deploy; do nothing where somebody else has it."""
+    if ctx.stopping.is_set():
+        return
+    lease = leases.take_job(ctx.db, job_id, ctx.owner)
+    if lease is None:
+        return
+    try:
+        _admit(ctx, job_id, lease)
+    except _Waits as wait:
+        log.info("job %s waits: %s", job_id, wait.detail)
+        admission.wait(
+            ctx.db,
+            job_id,
+            lease,
+            reason=wait.reason,
+            detail=wait.detail,
+            pause=wait.pause,
+            product=wait.product,
+        )
+    except _Refused as refused:
+        log.info("job %s cannot start: %s", job_id, refused.detail)
+        admission.refuse(ctx.db, job_id, lease, refused.event, refused.reason, refused.detail)
+    except Stale:
+        leases.release_job(ctx.db, job_id, lease)
+
+
+def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:
+    job = admission.candidate(ctx.db, job_id, ctx.settings.billing_minimum_minutes)
+    if job is None:
+        return
+    if job.cancel_requested:
+        raise _Refused(Event.CANCELLED, CANCELLED, "cancelled before anything was rented")
+    try:
+        plan = _plan(ctx, job)
+    except (InvalidToken, PaymentRequired) as error:
+        raise _Refused(Event.CANNOT_START, "deploy_failed", str(error)) from error
+    except ApiError as error:
+        raise _Waits(None, f"the API cannot be asked: {error}", pause(job.waits)) from error
+    bounds = Limits(ctx.settings.max_instances, ctx.settings.max_burn)
+    admitted = admission.admit(ctx.db, job_id, lease, plan, bounds)
+    if isinstance(admitted, Full):
+        raise _Waits("waiting_for_slot", admitted.detail, timedelta(seconds=random.uniform(1.0, 2.0)))
+    log.info("job %s: renting %s as %s", job_id, plan.product, admitted.instance_name)
+    deploy(ctx, admitted.attempt_id, admitted.lease)
+
+
+def _plan(ctx: Context, job: Candidate) -> Plan:
+    offers = inventory.offers(ctx.db, ctx.cloud) or {}
+    product = job.products[0]
+    offer = offers.get(product)
+    if offer is None:
+        detail = f"Massed Compute does not list the product {product!r}; `runner gpus` shows those that it does"
+        raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
+    if offer.price is None:
+        detail = f"the inventory gives no price for {product}, and nothing is rented under a ceiling without one"
+        raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
+    if offer.capacity == 0:
+        raise _Waits("no_capacity", f"{product} is out of stock", pause(job.waits), product)
+    with ctx.db.read() as session:
+        until, now = limits.out_of_stock_until(session, product), ctx.db.now(session)
+    if until is not None and until > now:
+        raise _Waits("no_capacity", f"{product} is out of stock", until - now)
+    image = inventory.image_id(ctx.db, ctx.cloud, job.image)
+    if image is None:
+        names = ", ".join(inventory.known_images(ctx.db)[:5])
+        detail = f"there is no image {job.image!r}; `runner images` shows those that there are ({names}, …)"
+        raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
+    expires_at = money.expiry_within(
+        now,
+        boot_timeout_s=ctx.settings.boot_timeout,
+        max_runtime_s=job.max_runtime,
+        ending_s=money.ENDING_SECONDS,
+        remaining_micros=job.max_cost - job.spent,
+        price=offer.price,
+        minimum_minutes=ctx.settings.billing_minimum_minutes,
+    )
+    if expires_at - timedelta(seconds=money.ENDING_SECONDS) < now + timedelta(seconds=money.LEAST_SECONDS):
+        left, price = money.format_usd(max(0, job.max_cost - job.spent)), money.format_usd(offer.price)
+        detail = f"${left} is left of the ceiling, too little for {product} at ${price} an hour"
+        raise _Refused(Event.CEILING_TOO_SMALL, "max_cost", detail)
+    return Plan(
+        product=product,
+        price=offer.price,
+        image_id=image,
+        key_fields=",".join(inventory.key_fields(ctx.db)),
+        fleet=ctx.settings.fleet,
+        expires_at=expires_at,
+        boot_deadline_at=now + timedelta(seconds=ctx.settings.boot_timeout),
+        protocol=PROTOCOL,
+    )
+
+
+def pause(waits: int) -> timedelta:
+    """How long a job waits before it is tried again: 2 s doubling to 60 s, with jitter."""
+    return timedelta(seconds=min(60.0, 2.0 * 2 ** min(waits, 8)) * random.uniform(0.75, 1.25))

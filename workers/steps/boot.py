@@ -1,0 +1,130 @@
+"""From a machine that answers to a command that runs: trust its key, bring our files, say ``go``."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timedelta
+
+from jobs import money
+from jobs.states import Event, State
+from jobs.store import attempts
+from jobs.store.attempts import Work
+from jobs.store.transitions import AttemptLease
+from workers.ssh.connect import Machine
+from workers.steps import inventory
+from workers.steps.context import Context
+from workers.steps.control import Control
+from workers.supervisor import attestation, bootstrap_script, go_payload
+
+log = logging.getLogger(__name__)
+
+FILES_SECONDS = 10.0
+"""How long after the login our files may be missing before they are brought over SSH."""
+ATTEST_SECONDS = 60.0
+"""How long a machine that must attest its host key may take for it."""
+LOOK_SECONDS = 0.5
+
+
+class Distrusted(Exception):
+    """The machine's host key is not the one that it should be, or was not attested where it must be."""
+
+
+def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control) -> bool:
+    """Start the command on a machine that was reached; False where the attendant was interrupted.
+
+    Raises Unreachable, Distrusted and Stale.
+    """
+    if work.host_key is None:
+        check = _check_host_key(ctx, work, machine, control)
+        if check is None:
+            return False
+        attempts.pin(ctx.db, work, lease, machine.host_key, check)
+    state = machine.state(work.attempt_id)
+    if state.kind == "none":
+        deadline_at, cause = _deadline(ctx, work)
+        now = attempts.order_go(ctx.db, work, lease, deadline_at, cause)
+        answer = machine.go(work.attempt_id, _payload(ctx, work, now, deadline_at, cause))
+        log.info("attempt %s: go: %s", work.attempt_id, "accepted" if answer.accepted else answer.state.kind)
+    elif work.go_ordered_at is None:
+        # A command that runs before `go` was ordered is not ours to count on.
+        attempts.finish(
+            ctx.db,
+            work,
+            lease,
+            Event.BOOT_FAILED,
+            state=State.BOOTING,
+            cause="deploy_failed",
+            detail=f"the machine says that its command is {state.kind}, though nothing was started",
+        )
+        return False
+    attempts.started(ctx.db, work, lease)
+    return True
+
+
+def _check_host_key(ctx: Context, work: Work, machine: Machine, control: Control) -> str | None:
+    """Compare the key that the connection showed with the one that the machine attests.
+
+    Returns how it was checked; None where the attendant was interrupted. Raises Distrusted.
+    """
+    must = ctx.settings.host_keys == "verify"
+    began = time.monotonic()
+    brought = False
+    while True:
+        attested = machine.attestations(work.attempt_id)
+        if attested and not brought:
+            kind, blob = machine.host_key.split(" ", 1)
+            expected = attestation(work.attestation_key, work.attempt_id, kind, blob)
+            if attested.get(kind) == expected:
+                return "attested"
+            if kind in attested:
+                raise Distrusted(f"the {kind} host key that the machine shows is not the one that it attests")
+        waited = time.monotonic() - began
+        if must and waited > ATTEST_SECONDS:
+            raise Distrusted("the machine has not attested its host key, and RUNNER_HOST_KEYS asks for it")
+        if brought and not must:
+            return "accepted"
+        if not brought and waited > FILES_SECONDS and not must:
+            log.info("attempt %s: the startup command left nothing; bringing its files", work.attempt_id)
+            machine.bootstrap(bootstrap_script(work.attempt_id, ctx.key.public_line, work.attestation_key))
+            brought = True
+            continue
+        if control.interrupt.wait(LOOK_SECONDS):
+            return None
+
+
+def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
+    """When the command is stopped, and which ceiling that is. The row may only get earlier than the name."""
+    now = ctx.db.clock()
+    expires_at = work.expires_at
+    if work.requested_at is not None and work.price:
+        minutes = money.affordable_minutes(work.max_cost, work.price)
+        expires_at = min(expires_at, work.requested_at + timedelta(seconds=minutes * 60 - 1))
+    by_money = expires_at - timedelta(seconds=money.ENDING_SECONDS)
+    by_time = now + timedelta(seconds=work.max_runtime)
+    if by_time <= by_money:
+        return by_time, "max_runtime"
+    return by_money, "max_cost"
+
+
+def _payload(ctx: Context, work: Work, now: datetime, deadline_at: datetime, cause: str) -> bytes:
+    seconds = max(1, int((deadline_at - now).total_seconds()))
+    offer = (inventory.offers(ctx.db, None) or {}).get(work.product)
+    env = {
+        **work.env,
+        "RUNNER_JOB_ID": work.job_id,
+        "RUNNER_JOB_NAME": work.job_name or "",
+        "RUNNER_ATTEMPT": str(work.number),
+        "RUNNER_GPU_COUNT": str(offer.gpus if offer is not None else 1),
+        "RUNNER_DEADLINE": str(int(deadline_at.timestamp())),
+    }
+    return go_payload(
+        command=work.command,
+        env=env,
+        deadline_seconds=seconds,
+        deadline_cause="max_cost" if cause == "max_cost" else "max_runtime",
+        grace_seconds=money.GRACE_SECONDS,
+        max_log_bytes=ctx.settings.max_log_bytes,
+    )
+
+

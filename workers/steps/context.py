@@ -1,0 +1,37 @@
+"""What every step is given: the settings, the database, the cloud, and the bells to ring."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from jobs.settings import Settings
+from jobs.store.database import Database
+from workers.cloud.client import Cloud
+from workers.ssh.keys import KeyPair
+
+
+class Bells(Protocol):
+    """Doorbells: "look at this one". A lost ring costs time, a doubled one nothing."""
+
+    def admit(self, job_id: str) -> None: ...
+
+    def attend(self, attempt_id: str) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def observe(self) -> None: ...
+
+
+@dataclass
+class Context:
+    """One worker process. ``owner`` is its name in every lease it takes; no other process ever has it."""
+
+    settings: Settings
+    db: Database
+    cloud: Cloud
+    key: KeyPair
+    owner: str
+    bells: Bells
+    stopping: threading.Event = field(default_factory=threading.Event)

@@ -1,0 +1,51 @@
+"""What an attendant hears while it is busy with its machine: stop asked for, time over, lease lost."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+
+from jobs import money
+from jobs.states import State
+from jobs.store.leases import Held
+
+ATTENDED = frozenset({State.BOOTING.value, State.RUNNING.value})
+PATIENCE = timedelta(seconds=money.GRACE_SECONDS + money.SEAL_SECONDS)
+"""How long a stopped command may take: its grace, and the time to read its end."""
+
+
+class Control:
+    """Shared by one attendant and the thread that keeps the leases. ``interrupt`` wakes the attendant."""
+
+    def __init__(self) -> None:
+        self.interrupt = threading.Event()
+        self.stale = False
+        self.leaving = False
+        self.cause: str | None = None
+        self.stop_ordered_at: datetime | None = None
+        self.too_late = False
+
+    def hear(self, held: Held | None, now: datetime) -> None:
+        """Take what the database says of the attempt; None: it is not this attendant's any more."""
+        if held is None or held.state not in ATTENDED:
+            self.stale = True
+            self.interrupt.set()
+            return
+        if self.stop_ordered_at is not None:
+            if now - self.stop_ordered_at > PATIENCE and not self.too_late:
+                self.too_late = True
+                self.interrupt.set()
+        elif self.cause is None:
+            if held.cancel_requested:
+                self._stop("cancelled_by_user")
+            elif held.deadline_at is not None and now >= held.deadline_at:
+                self._stop(held.deadline_cause or "max_runtime")
+
+    def leave(self) -> None:
+        """Hand the attempt back: the worker is stopping."""
+        self.leaving = True
+        self.interrupt.set()
+
+    def _stop(self, cause: str) -> None:
+        self.cause = cause
+        self.interrupt.set()

@@ -1,0 +1,38 @@
+"""The turn of every API call: two a second for all workers together, the urgent ones first."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+from jobs.errors import RateLimited
+from jobs.store import limits
+from jobs.store.database import Database
+from workers.cloud.client import Priority
+
+
+class DatabaseGate:
+    """Takes turns from the one row that all workers share."""
+
+    def __init__(self, db: Database, stopping: threading.Event) -> None:
+        self._db = db
+        self._stopping = stopping
+
+    def enter(self, priority: Priority, deadline_s: float) -> None:
+        """Wait for this call's turn, *deadline_s* seconds at most.
+
+        Raises RateLimited where the turn would come too late, or where the worker is stopping.
+        """
+        end = time.monotonic() + deadline_s
+        while True:
+            taken, seconds = limits.take_ticket(self._db, int(priority))
+            if taken:
+                if self._stopping.wait(seconds) and priority >= Priority.DEPLOY:
+                    raise RateLimited("the worker is stopping", status=None)
+                return
+            seconds += random.uniform(0.01, 0.1)  # so that those who wait do not come back together
+            if time.monotonic() + seconds > end:
+                raise RateLimited("too many calls wait for their turn: the API gets two a second", status=None)
+            if self._stopping.wait(seconds):
+                raise RateLimited("the worker is stopping", status=None)

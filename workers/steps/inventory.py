@@ -1,0 +1,104 @@
+"""What can be rented, as the API said lately: asked once for all workers, kept in the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from jobs.store import limits
+from jobs.store.database import Database
+from workers.cloud.client import Cloud
+from workers.cloud.keys import ensure_account_key
+
+FRESH = timedelta(seconds=30)
+IMAGES_FRESH = timedelta(minutes=10)
+KEYS_FRESH = timedelta(hours=1)
+ALL_KEY_FIELDS = ("sshKey", "sshKeys")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One product. ``price``: micro-dollars an hour; None, like a ``capacity`` of None, is not known."""
+
+    name: str
+    price: int | None
+    capacity: int | None
+    gpus: int
+
+
+def offers(db: Database, cloud: Cloud | None, *, fresh: timedelta = FRESH) -> dict[str, Offer] | None:
+    """The products by name; from the cache where it is fresh, or where *cloud* is None.
+
+    Returns None where nobody ever asked and *cloud* is None. Raises ApiError.
+    """
+    kept = limits.recall(db, "inventory")
+    if cloud is not None and (kept is None or kept[1] > fresh):
+        listed = [
+            {
+                "name": product.name,
+                "price": product.price_micros_per_hour,
+                "capacity": product.capacity,
+                "gpus": product.gpu_count,
+            }
+            for product in cloud.list_products()
+        ]
+        limits.remember(db, "inventory", {"products": listed})
+        kept = ({"products": listed}, timedelta(0))
+    if kept is None:
+        return None
+    return {item["name"]: Offer(**item) for item in kept[0]["products"]}
+
+
+def image_id(db: Database, cloud: Cloud, wanted: str) -> int | None:
+    """The id of an image by its name (trimmed, any case) or its id; None where there is none. Raises ApiError."""
+    found = _match(limits.recall(db, "images"), wanted)
+    if found is not None:
+        return found
+    listed = [{"id": image.id, "name": image.name} for image in cloud.list_images()]
+    limits.remember(db, "images", {"images": listed})
+    return _match(({"images": listed}, timedelta(0)), wanted)
+
+
+def known_images(db: Database) -> list[str]:
+    """The names of the images that the API listed last."""
+    kept = limits.recall(db, "images")
+    return [] if kept is None else [str(image["name"]) for image in kept[0]["images"]]
+
+
+def key_names(db: Database, cloud: Cloud, public_line: str) -> tuple[str, ...]:
+    """The names under which the account knows our key; empty where it has no key API. Raises ApiError."""
+    kept = limits.recall(db, "account_key")
+    if kept is not None and kept[1] < KEYS_FRESH and kept[0]["public"] == public_line:
+        return tuple(kept[0]["names"])
+    names = ensure_account_key(cloud, public_line, "gpu job runner")
+    limits.remember(db, "account_key", {"public": public_line, "names": list(names)})
+    return names
+
+
+def key_fields(db: Database) -> tuple[str, ...]:
+    """The spellings of the key's field that the service takes, as far as we know."""
+    kept = limits.recall(db, "key_fields")
+    return ALL_KEY_FIELDS if kept is None else tuple(kept[0]["fields"])
+
+
+def without_key_field(db: Database, refused: str) -> tuple[str, ...]:
+    """Remember that the service refuses one spelling; returns those that are left."""
+    left = tuple(field for field in key_fields(db) if field != refused)
+    limits.remember(db, "key_fields", {"fields": list(left)})
+    return left
+
+
+def forget_account_key(db: Database) -> None:
+    """Ask again next time: the account does not know the key by that name any more."""
+    limits.forget(db, "account_key")
+
+
+def _match(kept: tuple[dict[str, Any], timedelta] | None, wanted: str) -> int | None:
+    if kept is None or kept[1] > IMAGES_FRESH:
+        return None
+    name = wanted.strip().casefold()
+    for image in kept[0]["images"]:
+        if str(image["name"]).strip().casefold() == name or str(image["id"]) == wanted.strip():
+            return int(image["id"])
+    return None

@@ -1,0 +1,135 @@
+"""While the command runs: its log comes in, its end is known at once, its ceilings are kept."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from jobs import money
+from jobs.states import Event, State
+from jobs.store import attempts, logs
+from jobs.store.attempts import Work
+from jobs.store.transitions import AttemptLease
+from workers.ssh.connect import Machine
+from workers.ssh.tail import follow
+from workers.steps.context import Context
+from workers.steps.control import PATIENCE, Control
+from workers.steps.logbook import Logbook, Sink
+from workers.supervisor import ExitRecord, MachineState
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control, book: Logbook
+) -> bool:
+    """Follow the command to its end and write it; False where the attendant was interrupted before that.
+
+    Raises Unreachable where the connection is lost, and Stale where the lease is.
+    """
+    if work.stop_ordered_at is not None:
+        control.cause, control.stop_ordered_at = work.stop_cause, work.stop_ordered_at
+    sink = book.open(work.attempt_id, lease, work.log_bytes)
+    try:
+        while True:
+            end = follow(machine, work.attempt_id, sink.received, sink.write, interrupt=control.interrupt)
+            if end is not None:
+                _ended(ctx, work, lease, machine, sink, end)
+                return True
+            control.interrupt.clear()
+            if control.stale or control.leaving:
+                sink.flush()
+                return False
+            if control.too_late:
+                sink.flush()
+                _overdue(ctx, work, lease, control)
+                return True
+            if control.cause is not None and control.stop_ordered_at is None:
+                control.stop_ordered_at = attempts.order_stop(ctx.db, work, lease, control.cause)
+                state = machine.stop(work.attempt_id, control.cause, money.GRACE_SECONDS)
+                log.info("attempt %s: stopping (%s), it is %s", work.attempt_id, control.cause, state.kind)
+    finally:
+        sink.close()
+
+
+def _ended(
+    ctx: Context, work: Work, lease: AttemptLease, machine: Machine, sink: Sink, end: MachineState
+) -> None:
+    stored = sink.flush()
+    if end.exit is None:
+        attempts.finish(
+            ctx.db,
+            work,
+            lease,
+            Event.GONE,
+            state=State.RUNNING,
+            cause="lost",
+            detail="the machine restarted, and the command with it",
+            log_end="incomplete: the machine restarted",
+        )
+        return
+    record = end.exit
+    attempts.finish(
+        ctx.db,
+        work,
+        lease,
+        Event.EXITED,
+        state=State.RUNNING,
+        cause=record.cause,
+        detail=describe(record, work.max_runtime, work.max_cost),
+        exit_code=record.code,
+        log_end=_log_end(ctx, work, sink, stored, record),
+    )
+    log.info("attempt %s: %s", work.attempt_id, describe(record, work.max_runtime, work.max_cost))
+
+
+def _log_end(ctx: Context, work: Work, sink: Sink, stored: int, record: ExitRecord) -> str:
+    """'sealed' where every byte that the machine counted is here, else what is missing."""
+    if stored != record.log_bytes:
+        return f"incomplete: {stored} of {record.log_bytes} bytes were read"
+    if record.log_sha256 is None:
+        return "incomplete: the machine could not count its log to the end"
+    ours = sink.sha256 or logs.digest(ctx.db, work.attempt_id)
+    if ours != record.log_sha256:
+        return "incomplete: the log differs from what the machine wrote"
+    if record.dropped_bytes:
+        return f"incomplete: {record.dropped_bytes} bytes were dropped on the machine, beyond RUNNER_MAX_LOG_BYTES"
+    return "sealed"
+
+
+def _overdue(ctx: Context, work: Work, lease: AttemptLease, control: Control) -> None:
+    attempts.finish(
+        ctx.db,
+        work,
+        lease,
+        Event.OVERDUE,
+        state=State.RUNNING,
+        cause=control.cause or "max_runtime",
+        detail=f"the command did not end within {PATIENCE.total_seconds():.0f} s; its machine was taken away",
+        log_end="incomplete: the machine was ended before the rest was read",
+    )
+
+
+def describe(record: ExitRecord, max_runtime: int, max_cost: int) -> str:
+    """An end as a sentence for people."""
+    match record.cause:
+        case "exit_code" if record.code is not None and record.code > 128 and record.code < 193:
+            return f"exited with {record.code} (signal {record.code - 128})"
+        case "exit_code":
+            return f"exited with {record.code}"
+        case "max_runtime":
+            return f"stopped after {duration(max_runtime)}, its max-runtime"
+        case "max_cost":
+            return f"stopped before it could cost more than ${money.format_usd(max_cost)}, its max-cost"
+        case "cancelled_by_user":
+            return "cancelled"
+        case _:
+            return f"ended: {record.cause}"
+
+
+def duration(seconds: int) -> str:
+    """Seconds as a person writes them: 90s, 45m, 2h, 1d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and math.fmod(seconds, size) == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
