@@ -35,7 +35,7 @@ def new_job_id() -> str:
 
 
 def new_attempt_id(installation: str) -> str:
-    """26 of ``[0-9a-z]``: the installation's id, then random. Raises ValueError for another *installation*."""
+    """26 of ``[0-9a-z]``: the installation's id, then random. Raises ValueError for no such id."""
     if not re.fullmatch(rf"[0-9a-z]{{{INSTALLATION_LENGTH}}}", installation):
         raise ValueError(f"not the id of an installation: {installation!r}")
     return installation + _random(ATTEMPT_LENGTH - INSTALLATION_LENGTH)

@@ -1,0 +1,255 @@
+"""What a job is: the keywords of a submission, checked once, before anything is written or rented.
+
+Every value that makes no sense ends here, as one sentence that names the option; behind this module a
+specification is valid.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypedDict
+
+from jobs.errors import InvalidJob
+from jobs.money import Micros, parse_usd
+from jobs.settings import Settings, parse_duration, shown
+
+LONGEST_COMMAND = 256 * 1024
+LONGEST_WORD = 128 * 1024 - 1
+"""Linux starts no program with a longer argument or variable."""
+LARGEST_ENV = 1024 * 1024
+LONGEST_NAME = 100
+LONGEST_KEY = 200
+
+_PRODUCT = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class JobSpec(TypedDict, total=False):
+    """The keywords of a submission. Money in US dollars, durations as text or seconds."""
+
+    command: str | Sequence[str]
+    gpu: str
+    name: str | None
+    max_cost: int | str | Decimal | float | None
+    max_runtime: str | int | timedelta | None
+    image: str | None
+    env: Mapping[str, str] | None
+    key: str | None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A valid job. Money in micro-dollars, ``max_runtime`` in seconds; a ``str`` is a shell command line.
+
+    ``max_cost_source`` and ``max_runtime_source`` say where each ceiling comes from.
+    """
+
+    command: str | tuple[str, ...] = field(repr=False)
+    products: tuple[str, ...]
+    name: str | None
+    image: str | None
+    env: Mapping[str, str] = field(repr=False)
+    max_cost: Micros
+    max_cost_source: str
+    max_runtime: int
+    max_runtime_source: str
+    key: str | None
+
+    @property
+    def command_text(self) -> str:
+        """The command as a person would type it."""
+        return self.command if isinstance(self.command, str) else shlex.join(self.command)
+
+
+def validate(
+    spec: JobSpec,
+    settings: Settings,
+    defaults: Mapping[str, object] | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> Spec:
+    """Complete *spec* from *defaults* (the working folder's file) and *settings*, and check it.
+
+    *sources* names a keyword as the person wrote it, such as ``--max-cost``; without it the keyword itself
+    stands in messages. Raises InvalidJob.
+    """
+    reader = _Values(spec, defaults or {}, sources or {})
+    if unknown := sorted(map(str, spec.keys() - JobSpec.__annotations__.keys())):
+        raise InvalidJob(
+            f"There is no option {unknown[0]!r}; there are: {', '.join(JobSpec.__annotations__)}."
+        )
+    max_cost, cost_source = reader.get("max_cost")
+    max_runtime, runtime_source = reader.get("max_runtime")
+    return Spec(
+        command=_command(spec.get("command")),
+        products=(_product(*reader.get("gpu")),),
+        name=_printable(*reader.get("name"), LONGEST_NAME),
+        image=_image(*reader.get("image")) or settings.image,
+        env=_env(reader),
+        max_cost=parse_usd(max_cost, cost_source) if max_cost is not None else settings.default_max_cost,
+        max_cost_source=cost_source
+        if max_cost is not None
+        else settings.sources.get("default_max_cost", "default"),
+        max_runtime=parse_duration(max_runtime, runtime_source)
+        if max_runtime is not None
+        else settings.default_max_runtime,
+        max_runtime_source=runtime_source
+        if max_runtime is not None
+        else settings.sources.get("default_max_runtime", "default"),
+        key=_printable(*reader.get("key"), LONGEST_KEY),
+    )
+
+
+def read_env_file(path: Path | str) -> dict[str, str]:
+    """Read ``KEY=VALUE`` lines; ``#`` begins a comment line; one pair of quotes around a value is removed.
+
+    Raises InvalidJob, with the line's number and never its value, which may be a secret.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            content = stream.read(LARGEST_ENV + 1)
+        if len(content) > LARGEST_ENV:
+            raise InvalidJob(f"{path} is larger than 1 MiB, the most that an environment file may hold.")
+        lines = content.decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise InvalidJob(f"{path} cannot be read: {(error.strerror or 'it failed').lower()}.") from None
+    except ValueError as error:
+        what = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "is not a path"
+        raise (error if isinstance(error, InvalidJob) else InvalidJob(f"{path} {what}.")) from None
+    env: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        where = f"{path}, line {number}"
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidJob(f"{where}: write KEY=VALUE; there is no '=' in it.")
+        name, value = name.rstrip(), value.lstrip()
+        if value[:1] in ("'", '"'):
+            if len(value) < 2 or value[-1] != value[0]:
+                raise InvalidJob(f"{where}: the quote that opens the value of {shown(name)} is not closed.")
+            value = value[1:-1]
+        _check_variable(name, value, where)
+        env[name] = value
+    return env
+
+
+class _Values:
+    """Where each value comes from: the submission itself, or the working folder's defaults."""
+
+    def __init__(self, spec: JobSpec, defaults: Mapping[str, object], sources: Mapping[str, str]) -> None:
+        self.spec: Mapping[str, object] = spec
+        self.defaults, self.sources = defaults, sources
+
+    def get(self, name: str) -> tuple[Any, str]:
+        """The value or None, and what to call it in a message."""
+        if self.spec.get(name) is not None:
+            return self.spec[name], self.sources.get(name, name)
+        if self.defaults.get(name) is not None:
+            return self.defaults[name], f"{name} in ./runner.toml"
+        return None, self.sources.get(name, name)
+
+
+def _command(value: object) -> str | tuple[str, ...]:
+    words: tuple[object, ...]
+    if isinstance(value, str):
+        words = (value,)
+    elif isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        words = tuple(value)
+    elif value is None:
+        words = ()
+    else:
+        raise InvalidJob("The command must be a text or a sequence of texts.")
+    texts = tuple(word for word in words if isinstance(word, str))
+    if len(texts) < len(words):
+        raise InvalidJob("Each word of the command must be a text.")
+    if not texts or not texts[0].strip():
+        raise InvalidJob("The command is empty; say what to run.")
+    sizes = [_size(text, "The command") for text in texts]
+    if sum(sizes) + len(sizes) - 1 > LONGEST_COMMAND:
+        raise InvalidJob("The command is longer than 256 KiB; put it into a file that the command fetches.")
+    if isinstance(value, str):
+        return value
+    if max(sizes) > LONGEST_WORD:
+        raise InvalidJob(
+            "One word of the command is 128 KiB or longer, and Linux starts no program with such a one; "
+            "pass it in a file."
+        )
+    return texts
+
+
+def _product(value: object, what: str) -> str:
+    if value is None:
+        raise InvalidJob(f"Say which product to rent with {what}; `runner gpus` lists them.")
+    if not isinstance(value, str) or not _PRODUCT.fullmatch(value):
+        raise InvalidJob(
+            f"{what} must be the name of a product, such as gpu_1x_l40, not {shown(value)}; "
+            "`runner gpus` lists them."
+        )
+    return value
+
+
+def _printable(value: object, what: str, longest: int) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > longest:
+        raise InvalidJob(f"{what} must be 1 to {longest} printable characters, not {shown(value)}.")
+    return value
+
+
+def _image(value: object, what: str) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return _printable(value.strip() if isinstance(value, str) else value, what, 200)
+
+
+def _env(reader: _Values) -> Mapping[str, str]:
+    merged: dict[str, str] = {}
+    for source, what in (
+        (reader.defaults.get("env"), "env in ./runner.toml"),
+        (reader.spec.get("env"), reader.sources.get("env", "env")),
+    ):
+        if source is None:
+            continue
+        if not isinstance(source, Mapping):
+            raise InvalidJob(f"{what} must map names of variables to texts.")
+        for name, value in source.items():
+            _check_variable(name, value, what)
+            merged[name] = value
+    if sum(len(name) + len(value.encode()) + 2 for name, value in merged.items()) > LARGEST_ENV:
+        raise InvalidJob("The environment of the job is larger than 1 MiB; pass large values in a file.")
+    return merged
+
+
+def _check_variable(name: object, value: object, what: str) -> None:
+    if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        raise InvalidJob(
+            f"{what}: {shown(name)} is no name of a variable; it takes letters, digits and '_', "
+            "and does not begin with a digit."
+        )
+    if name.startswith("RUNNER_"):
+        raise InvalidJob(
+            f"{what}: {shown(name)} cannot be set; names that begin with RUNNER_ are the runner's own."
+        )
+    if not isinstance(value, str):
+        raise InvalidJob(f"{what}: the value of {name} must be a text.")
+    if len(name) + 1 + _size(value, f"{what}: the value of {name}") > LONGEST_WORD:
+        raise InvalidJob(
+            f"{what}: the value of {name} is 128 KiB or longer, and Linux starts no program with such a one; "
+            "pass it in a file."
+        )
+
+
+def _size(text: str, what: str) -> int:
+    if "\0" in text:
+        raise InvalidJob(f"{what} holds a NUL character, which no program can be given.")
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidJob(f"{what} holds bytes that are not UTF-8 text; pass them in a file.") from None
