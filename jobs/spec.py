@@ -17,7 +17,8 @@ from typing import Any, TypedDict
 
 from jobs.errors import InvalidJob
 from jobs.money import Micros, parse_usd
-from jobs.settings import Settings, parse_duration, shown
+from jobs.settings import Settings
+from jobs.values import parse_duration, shown
 
 LONGEST_COMMAND = 256 * 1024
 LONGEST_WORD = 128 * 1024 - 1

@@ -1,0 +1,205 @@
+"""How each kind of value that a person gives is read: durations, sizes, addresses, paths, secrets.
+
+Each reader takes the value and what to call it, and raises InvalidJob or InvalidSettings with one
+sentence that says what the value may be.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jobs.errors import InvalidJob, InvalidSettings
+from jobs.ids import FLEET
+
+DEFAULT_API_URL = "https://vm.massedcompute.com/api/v1"
+DAY = 86_400
+LONGEST_DURATION = 365 * DAY
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]iB|[kMGT]B)?")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
+_SIZES = {None: 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)
+}
+
+
+class Secret:
+    """A text that shows itself to nobody who does not ask for it by :meth:`reveal`."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself: for the header that carries it, and for nothing else."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __str__(self) -> str:
+        return "…"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Secret is not written anywhere")
+
+
+def parse_duration(
+    value: str | int | timedelta, what: str, *, least: int = 1, most: int = LONGEST_DURATION
+) -> int:
+    """Whole seconds from ``90s``, ``45m``, ``2h``, ``1d``, a number of seconds, or a timedelta.
+
+    Raises InvalidJob where it is none of these, or not from *least* to *most* seconds.
+    """
+    seconds: int | None = None
+    if isinstance(value, timedelta):
+        seconds = value // timedelta(seconds=1)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        seconds = value
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds is None:
+        raise InvalidJob(
+            f"{what} must be a whole number with a unit, such as 90s, 45m, 2h or 1d, not {shown(value)}."
+        )
+    if not least <= seconds <= most:
+        raise InvalidJob(f"{what} must be from {_period(least)} to {_period(most)}, not {shown(value)}.")
+    return seconds
+
+
+def parse_size(value: str | int, what: str = "the size") -> int:
+    """Bytes from ``1GiB``, ``500MB``, ``4096`` and the like. Raises InvalidJob for anything else and 0."""
+    size = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip().replace(" ", ""))):
+        size = int(match[1]) * _SIZES[match[2]]
+    if size is None or not 0 < size <= 2**60:
+        raise InvalidJob(f"{what} must be a size, such as 500MB or 1GiB, not {shown(value)}.")
+    return size
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: escaped where it is text, and never longer than a line."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+def read_token(value: object, what: str) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[!-~]{1,4096}", text):
+        raise InvalidSettings(f"{what} is not an API token: it may hold no spaces and only ASCII characters.")
+    return Secret(text)
+
+
+def read_api_url(value: object, what: str) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        url, host = urlsplit(""), None
+    if url.username is not None or url.password is not None:
+        raise InvalidSettings(f"{what} must not hold a user or a password; the token is sent by itself.")
+    plain = re.fullmatch(r"[!-~]+", text) and not url.query and not url.fragment
+    if not plain or url.scheme not in ("http", "https") or not host:
+        raise InvalidSettings(f"{what} must be an address such as {DEFAULT_API_URL}, not {shown(value)}.")
+    if url.scheme == "http" and not _loopback(host):
+        raise InvalidSettings(
+            f"{what} must begin with https://, not {shown(text)}: the token would go over the network "
+            "in clear (http is only for a loopback address such as http://127.0.0.1:8080)."
+        )
+    return text.rstrip("/")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_url(value: object, what: str) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    # The value may hold a password, so the message does not show it.
+    if not re.fullmatch(r"[a-z][a-z0-9+.]*:[^\x00-\x1f\x7f]*", text):
+        raise InvalidSettings(f"{what} must be an address such as sqlite:////path/to/runner.db.")
+    return text
+
+
+def read_broker(value: object, what: str) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text):
+        raise InvalidSettings(f"{what} must be a broker's address such as redis://localhost:6379/0.")
+    return text
+
+
+def read_fleet(value: object, what: str) -> str:
+    if not isinstance(value, str) or not FLEET.fullmatch(value):
+        raise InvalidSettings(
+            f"{what} must be 1 to 24 of a-z, 0-9 and '-', and not begin with '-', not {shown(value)}."
+        )
+    return value
+
+
+def read_image(value: object, what: str) -> str:
+    text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    if not 1 <= len(text) <= 200 or not text.isprintable():
+        raise InvalidSettings(
+            f"{what} must be the name or the id of an image (`runner images` lists them), not {shown(value)}."
+        )
+    return text
+
+
+def whole_number(least: int, most: int) -> Callable[[Any, str], int]:
+    def read(value: object, what: str) -> int:
+        number = value if isinstance(value, int) and not isinstance(value, bool) else None
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value.strip()):
+            number = int(value)
+        if number is None or not least <= number <= most:
+            raise InvalidSettings(
+                f"{what} must be a whole number from {least} to {most}, not {shown(value)}."
+            )
+        return number
+
+    return read
+
+
+def read_path(value: object, what: str) -> Path:
+    text = str(value) if isinstance(value, (str, Path)) else ""
+    if not text.strip() or "\0" in text:
+        raise InvalidSettings(f"{what} must be a path, not {shown(value)}.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InvalidSettings(f"{what} names a home folder that does not exist: {shown(value)}.") from None
+
+
+def read_host_keys(value: object, what: str) -> str:
+    if value not in ("verify", "accept-new"):
+        raise InvalidSettings(f"{what} must be 'verify' or 'accept-new', not {shown(value)}.")
+    return str(value)
+
+
+def _period(seconds: int) -> str:
+    for unit in "dhms":
+        if seconds % _UNITS[unit] == 0 and seconds >= _UNITS[unit]:
+            return f"{seconds // _UNITS[unit]}{unit}"
+    return f"{seconds}s"
