@@ -1,0 +1,53 @@
+"""The machine's end: the script that runs one command where nobody may be connected, and what talks to it.
+
+``supervisor.sh`` and ``bootstrap.sh`` run on the machine; ``build`` makes what is sent there, ``answers``
+reads what comes back, ``attestation`` is how its host keys are proved. Nothing here opens a connection.
+"""
+
+from __future__ import annotations
+
+from workers.supervisor.answers import (
+    ExitRecord,
+    GoAnswer,
+    MachineState,
+    parse_go,
+    parse_state,
+    parse_stop,
+)
+from workers.supervisor.attestation import (
+    attestation,
+    attested,
+    new_attestation_key,
+    parse_attestations,
+)
+from workers.supervisor.build import (
+    FOLDER,
+    PROTOCOL,
+    bootstrap_script,
+    go_payload,
+    shell,
+    startup_command,
+    supervisor_script,
+)
+from workers.supervisor.errors import UnreadableAnswer
+
+__all__ = [
+    "FOLDER",
+    "PROTOCOL",
+    "ExitRecord",
+    "GoAnswer",
+    "MachineState",
+    "UnreadableAnswer",
+    "attestation",
+    "attested",
+    "bootstrap_script",
+    "go_payload",
+    "new_attestation_key",
+    "parse_attestations",
+    "parse_go",
+    "parse_state",
+    "parse_stop",
+    "shell",
+    "startup_command",
+    "supervisor_script",
+]

@@ -1,0 +1,138 @@
+"""What is sent to a machine: the bootstrap script, the startup command, a verb's line, the payload of `go`.
+
+The bootstrap only makes the machine reachable: our key among the authorized ones, the host-key attestation,
+the supervisor unpacked. It starts nothing, and may run twice, at once, or again after a restart. What to run,
+with its environment, comes with `go` over standard input: nothing private is in an argument of a process.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from workers.supervisor.attestation import key_block
+
+PROTOCOL = 1
+FOLDER = ".gpu-job-runner"
+
+Verb = Literal["attest", "go", "state", "follow", "stop"]
+DeadlineCause = Literal["max_runtime", "max_cost"]
+
+_HERE = Path(__file__).parent
+_ATTEMPT = re.compile(r"[0-9a-z]{1,64}")
+_PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HERE_DOCUMENT_END = "end of supervisor"
+
+# A shell may hold these read-only, and end at an attempt to set one: such a value is left out there.
+_READ_ONLY = frozenset({"UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"})
+
+
+def _shipped(text: str) -> str:
+    """The script without comments and indentation: every machine gets it through a field of unknown limit."""
+    first, *rest = text.splitlines()
+    kept = (line.strip() for line in rest if not line.lstrip().startswith("#"))
+    return "\n".join([first, *(line for line in kept if line)]) + "\n"
+
+
+@cache
+def supervisor_script() -> str:
+    """The supervisor as it is shipped."""
+    return _shipped((_HERE / "supervisor.sh").read_text(encoding="ascii"))
+
+
+def bootstrap_script(attempt_id: str, public_key: str, attestation_key: bytes) -> str:
+    """A POSIX sh script for the machine, to be fed to ``sh`` on standard input; may run any number of times.
+
+    *public_key* is an OpenSSH line; its comment is left out. Raises ValueError for what is none.
+    """
+    key = " ".join(public_key.split()[:2])
+    if not _PUBLIC_KEY.fullmatch(key):
+        raise ValueError("not an OpenSSH public key")
+    values = {
+        "@ATTEMPT@": _attempt(attempt_id),
+        "@PUBLIC_KEY@": key,
+        "@INNER@": key_block(attestation_key, 0x36),
+        "@OUTER@": key_block(attestation_key, 0x5C),
+        "@FOLDER@": FOLDER,
+        "@END@": _HERE_DOCUMENT_END,
+        "@SUPERVISOR@\n": supervisor_script(),
+    }
+    script = _shipped((_HERE / "bootstrap.sh").read_text(encoding="ascii"))
+    for mark, value in values.items():
+        script = script.replace(mark, value)
+    return script
+
+
+def startup_command(attempt_id: str, public_key: str, attestation_key: bytes) -> str:
+    """The bootstrap script as the one line that the cloud's field for a startup command takes."""
+    script = bootstrap_script(attempt_id, public_key, attestation_key)
+    encoded = base64.b64encode(script.encode("ascii")).decode("ascii")
+    return f"printf %s '{encoded}' | base64 --decode | sh"
+
+
+def shell(attempt_id: str, verb: Verb, *args: str | int) -> str:
+    """The line that runs a verb of the supervisor over SSH, whatever the login shell."""
+    words = " ".join([verb, *(shlex.quote(str(arg)) for arg in args)])
+    return f'sh "$HOME/{FOLDER}/{_attempt(attempt_id)}/supervisor.sh" {words}'
+
+
+def go_payload(
+    *,
+    command: str | Sequence[str],
+    env: Mapping[str, str],
+    deadline_seconds: int,
+    deadline_cause: DeadlineCause,
+    grace_seconds: int,
+    max_log_bytes: int,
+) -> bytes:
+    """What `go` reads: ASCII; a header, the environment, the command, and a last line that proves it whole.
+
+    A str is a shell line, several words are run as they are. *deadline_seconds* remain from the moment the
+    machine reads this: no clocks are compared. Raises ValueError for what no process can be given (a NUL, a
+    name that is none, an empty command).
+    """
+    if isinstance(command, str):
+        kind, script = "line", command + "\n"
+    else:
+        kind, script = "words", "set -- " + " ".join(_quoted(word) for word in command) + "\n"
+    if not command or "\0" in script:
+        raise ValueError("the command is empty or holds a NUL")
+    header = (
+        f"gpu-job-runner go {PROTOCOL} {max(0, int(deadline_seconds))} {deadline_cause} "
+        f"{max(0, int(grace_seconds))} {max(2, int(max_log_bytes))} {kind}"
+    )
+    parts = [header, _encoded(_exports(env)), _encoded(script), "end", ""]
+    return "\n".join(parts).encode("ascii")
+
+
+def _exports(env: Mapping[str, str]) -> str:
+    lines = []
+    for name, value in env.items():
+        if not _ENV_NAME.fullmatch(name) or "\0" in value:
+            raise ValueError(f"not an environment variable: {name!r}")
+        line = f"export {name}={_quoted(value)}"
+        if name in _READ_ONLY:
+            line = f"if ({line}) 2>/dev/null; then {line}; fi"
+        lines.append(line)
+    return "\n".join([*lines, ":"])
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _encoded(text: str) -> str:
+    # Names of files that were no UTF-8 come back as the bytes they were.
+    return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
+
+
+def _attempt(attempt_id: str) -> str:
+    if not _ATTEMPT.fullmatch(attempt_id):
+        raise ValueError(f"not an attempt's id: {attempt_id!r}")
+    return attempt_id
