@@ -23,19 +23,17 @@ from jobs.errors import (
     JobCancelled,
     JobExpired,
     JobFailed,
-    ServiceUnavailable,
 )
 from jobs.settings import Settings, job_defaults, load_settings
 from jobs.spec import JobSpec, Spec, validate
 from jobs.states import State
-from jobs.store import leases, logs, reads, submissions
+from jobs.store import catalog, logs, reads, submissions
 from jobs.store.database import Database
 from jobs.store.news import News
 from jobs.store.schema import open_database
 from jobs.views import AttemptView, Chunk, JobView
+from runner.follow import LogReader, Patience
 
-NOBODY_SECONDS = 60.0
-"""How long waiting and following bear it that no worker lives."""
 LOOK_SECONDS = 5.0
 TAIL_BYTES = 4096
 
@@ -228,10 +226,9 @@ class Client:
 
     def validate(self, spec: JobSpec, defaults: Mapping[str, object] | None = None) -> Spec:
         """What would be queued, checked against the inventory that was seen last. Raises InvalidJob."""
-        from workers.steps.inventory import offers
-
         found = validate(spec, self._settings, job_defaults(Path.cwd()) if defaults is None else defaults)
-        known = offers(self.database, None)
+        kept = catalog.offers(self.database)
+        known = kept[0] if kept is not None else None
         for product in found.products:
             if known is not None and product not in known:
                 near = ", ".join(_near(product, known))
@@ -285,7 +282,7 @@ class Client:
 
     def _wait(self, job_id: str, timeout: float | None) -> JobView:
         end = None if timeout is None else time.monotonic() + timeout
-        patience = _Patience(self.database)
+        patience = Patience(self.database)
         with News(self.database) as news:
             while True:
                 view = self._show(job_id)
@@ -297,19 +294,14 @@ class Client:
                 patience.check()
                 news.wait(min(left, LOOK_SECONDS))
 
-    def _chunks(self, job_id: str, *, follow: bool, attempt: int | None = None) -> Iterator[Chunk]:
-        """The log of all attempts, or of one, in order; with *follow* until the job is final."""
-        patience = _Patience(self.database)
-        offsets: dict[str, int] = {}
+    def _chunks(self, job_id: str, *, follow: bool) -> Iterator[Chunk]:
+        """The log of all attempts in order; with *follow* until the job is final."""
+        reader = LogReader(self.database, job_id)
+        patience = Patience(self.database)
         with News(self.database) as news:
             while True:
-                view = self._show(job_id)
-                for item in view.attempts:
-                    if attempt is not None and item.number != attempt:
-                        continue
-                    for chunk in logs.stream(self.database, item.id, offsets.get(item.id, 0)):
-                        offsets[item.id] = chunk.start + chunk.size
-                        yield chunk
+                view, chunks = reader.look()
+                yield from chunks
                 if not follow or view.final:
                     return
                 patience.check()
@@ -321,27 +313,6 @@ class Client:
         last = view.attempts[-1]
         chunks = logs.stream(self.database, last.id, max(0, last.log_bytes - TAIL_BYTES))
         return b"".join(chunk.data or b"" for chunk in chunks).decode("utf-8", "replace")
-
-
-class _Patience:
-    """Bears it for a while that no worker lives."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._since: float | None = None
-
-    def check(self) -> None:
-        """Raise ServiceUnavailable where nobody has worked for too long."""
-        if leases.workers(self._db):
-            self._since = None
-            return
-        now = time.monotonic()
-        if self._since is None:
-            self._since = now
-        elif now - self._since >= NOBODY_SECONDS:
-            raise ServiceUnavailable(
-                "No service has been running for 60 s, so nothing happens; start one with `runner up`."
-            )
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:

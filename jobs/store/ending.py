@@ -97,7 +97,7 @@ def wanted(db: Database, limit: int = 200) -> Wanted:
         rows = session.execute(
             select(Attempt.state, func.count()).where(Attempt.state != "ended").group_by(Attempt.state)
         )
-        states: dict[str, int] = dict(rows)
+        states: dict[str, int] = {row[0]: row[1] for row in rows}
         restless = session.execute(
             select(func.count())
             .select_from(Instance)

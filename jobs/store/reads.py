@@ -115,11 +115,14 @@ def _some(session: Session, now: datetime, ids: Sequence[str]) -> list[JobView]:
         select(Instance).where(Instance.job_id.in_(ids), Instance.attempt_id.is_(None))
     ).scalars():
         strays.setdefault(instance.job_id or "", []).append(instance)
-    since: dict[str, datetime] = dict(session.execute(
-            select(JobEvent.job_id, func.max(JobEvent.at))
+    since: dict[str, datetime] = {
+        row.job_id: row.at
+        for row in session.execute(
+            select(JobEvent.job_id, func.max(JobEvent.at).label("at"))
             .where(JobEvent.job_id.in_(ids), JobEvent.from_state.is_distinct_from(JobEvent.to_state))
             .group_by(JobEvent.job_id)
-        ))
+        )
+    }
     return [
         _job(jobs[id_], attempts.get(id_, []), strays.get(id_, []), since.get(id_), now)
         for id_ in ids

@@ -85,7 +85,7 @@ def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:
 
 
 def _plan(ctx: Context, job: Candidate) -> Plan:
-    offers = inventory.offers(ctx.db, ctx.cloud) or {}
+    offers = inventory.offers(ctx.db, ctx.cloud)
     product = job.products[0]
     offer = offers.get(product)
     if offer is None:

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 
 from jobs import money
 from jobs.states import Event, State
-from jobs.store import attempts
+from jobs.store import attempts, catalog
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease
 from workers.ssh.connect import Machine
-from workers.steps import inventory
 from workers.steps.context import Context
 from workers.steps.control import Control
 from workers.supervisor import attestation, bootstrap_script, go_payload
@@ -109,7 +108,8 @@ def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
 
 def _payload(ctx: Context, work: Work, now: datetime, deadline_at: datetime, cause: str) -> bytes:
     seconds = max(1, int((deadline_at - now).total_seconds()))
-    offer = (inventory.offers(ctx.db, None) or {}).get(work.product)
+    kept = catalog.offers(ctx.db)
+    offer = kept[0].get(work.product) if kept is not None else None
     env = {
         **work.env,
         "RUNNER_JOB_ID": work.job_id,

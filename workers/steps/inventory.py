@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from jobs.store import limits
+from jobs.store import catalog, limits
+from jobs.store.catalog import Offer
 from jobs.store.database import Database
 from workers.cloud.client import Cloud
 from workers.cloud.keys import ensure_account_key
@@ -17,37 +17,17 @@ KEYS_FRESH = timedelta(hours=1)
 ALL_KEY_FIELDS = ("sshKey", "sshKeys")
 
 
-@dataclass(frozen=True)
-class Offer:
-    """One product. ``price``: micro-dollars an hour; None, like a ``capacity`` of None, is not known."""
-
-    name: str
-    price: int | None
-    capacity: int | None
-    gpus: int
-
-
-def offers(db: Database, cloud: Cloud | None, *, fresh: timedelta = FRESH) -> dict[str, Offer] | None:
-    """The products by name; from the cache where it is fresh, or where *cloud* is None.
-
-    Returns None where nobody ever asked and *cloud* is None. Raises ApiError.
-    """
-    kept = limits.recall(db, "inventory")
-    if cloud is not None and (kept is None or kept[1] > fresh):
-        listed = [
-            {
-                "name": product.name,
-                "price": product.price_micros_per_hour,
-                "capacity": product.capacity,
-                "gpus": product.gpu_count,
-            }
-            for product in cloud.list_products()
-        ]
-        limits.remember(db, "inventory", {"products": listed})
-        kept = ({"products": listed}, timedelta(0))
-    if kept is None:
-        return None
-    return {item["name"]: Offer(**item) for item in kept[0]["products"]}
+def offers(db: Database, cloud: Cloud) -> dict[str, Offer]:
+    """The products by name, listed anew where what is kept is no longer fresh. Raises ApiError."""
+    kept = catalog.offers(db)
+    if kept is not None and kept[1] <= FRESH:
+        return kept[0]
+    listed = [
+        Offer(product.name, product.price_micros_per_hour, product.capacity, product.gpu_count)
+        for product in cloud.list_products()
+    ]
+    catalog.keep(db, listed)
+    return {offer.name: offer for offer in listed}
 
 
 def image_id(db: Database, cloud: Cloud, wanted: str) -> int | None:
