@@ -28,7 +28,7 @@ KEY_NAME = re.compile(r"[A-Za-z0-9 ]{1,64}")
 ACCOUNT_LIMIT = "Instance limit exceeded for this account"
 
 
-class Refusal(Exception):  # noqa: N818 - it is the service's answer, not an error of ours
+class Refusal(Exception):
     """The service refuses: a status and a sentence."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -161,11 +161,11 @@ class Cloud:
 
     async def _restart(self, machine: Machine) -> None:
         await machine.halt()
-        if machine.alive:
+        if machine.phase == "booting":  # neither terminated nor stopped meanwhile
             machine.boot()
 
     def terminate(self, wanted: Iterable[str]) -> list[Machine]:
-        """Terminate what of *wanted* still exists. Raises Refusal 404 if nothing does (or, strict, all do not)."""
+        """Terminate what of *wanted* exists. Raises Refusal 404 if nothing does (strict: if one does not)."""
         wanted = list(dict.fromkeys(wanted))
         machines = [
             machine for uuid in wanted if (machine := self.machines.get(uuid)) is not None and machine.alive
@@ -200,7 +200,7 @@ class Cloud:
         machine.set_phase("gone")
 
     def stop(self, machine: Machine) -> None:
-        """The service stops it, as it does when a recharge fails: its processes end, it stays and is billed."""
+        """The service stops it, as when a recharge fails: its processes end, it stays and is billed."""
         machine.set_phase("stopped")
         self._do(machine.halt())
 

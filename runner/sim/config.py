@@ -18,7 +18,7 @@ READ_ONLY_TOKEN = "sim-token-read-only"  # noqa: S105
 
 @dataclass(frozen=True)
 class Product:
-    """One line of the inventory. *capacity* is how many can be rented at once; prices are US cents an hour."""
+    """One line of the inventory. *capacity*: how many can be rented at once; prices are US cents an hour."""
 
     name: str
     description: str
@@ -87,7 +87,8 @@ class SimConfig:
     """How a simulated cloud starts. Seconds where a name ends in `_seconds`; *port* 0 takes a free one.
 
     *folder* is used and kept if given, else a temporary one is made and removed. *shell* runs the commands of
-    SSH and of startup. *openssh* puts OpenSSH's own `sshd` before each machine instead of the built-in server.
+    SSH and of startup. *openssh* puts OpenSSH's own `sshd` before each machine, not the built-in server;
+    logins are then by key only, as the current user, and `ssh_drop_after_bytes` does not work.
     *rate_limit* is the number of requests a second beyond which the answer is 429 (None: no limit).
     """
 

@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from runner.sim.cloud import Cloud, Refusal
-from runner.sim.ledger import stamp
 from runner.sim.machine import Machine
 
 
@@ -91,8 +90,8 @@ def accidents(cloud: Cloud) -> dict[str, Callable[[Machine], object]]:
         "restart": lambda machine: cloud.restart([machine.uuid]),
         "stop": cloud.stop,
         "drop-ssh": lambda machine: machine.door.drop(),
-        "freeze-ssh": lambda machine: machine.door.freeze(),
-        "thaw-ssh": lambda machine: machine.door.thaw(),
+        "freeze-ssh": lambda machine: machine.door.freeze(True),
+        "thaw-ssh": lambda machine: machine.door.freeze(False),
     }
 
 
@@ -104,8 +103,3 @@ def _object(raw: bytes) -> dict[str, object]:
     if not isinstance(value, dict):
         raise Refusal(400, "Body is not a JSON object")
     return value
-
-
-def logged_as_json(at: float, time: object, fields: dict[str, object]) -> dict[str, object]:
-    """One logged request for the control route."""
-    return {"at": at, "time": stamp(time), **fields}  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """Everything that the simulated cloud can be told to do wrong or oddly, at start and while it runs.
 
 A *count* says how often a fault strikes: 0 never, N the next N times, -1 always. `Rule`s act on whole answers
-of one operation; the plain fields act on stock, machines, listings and SSH. Assignments are validated, may come
-from any thread, and take effect with the next thing that the fault is about.
+of one operation; the plain fields act on stock, machines, listings and SSH. Assignments are validated, may
+come from any thread, and take effect with the next thing that the fault is about.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from runner.sim import render
 from runner.sim.cloud import Cloud, Refusal
 from runner.sim.faults import Rule
-from runner.sim.shapes import AddKey, Body, CouponCode, Deploy, Empty, Uuids, checked
+from runner.sim.operations import Operation, operations
+from runner.sim.shapes import Body, Deploy, Empty, checked
 
 PREFIX = "/api/v1"
 MAX_BODY = 1024 * 1024
@@ -44,19 +44,6 @@ class Logged:
     operation: str
     body: Any
     status: int | None
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation of the API: *work* gets the checked body and the path's parameter, and answers JSON."""
-
-    name: str
-    method: str
-    path: str
-    work: Callable[[Any, str], object]
-    body: type[Body] | None = None
-    status: int = 200
-    write: bool = False
 
 
 class Connection(H11Protocol):
@@ -82,10 +69,10 @@ class Api:
 
     def __init__(self, cloud: Cloud, control: list[Route]) -> None:
         self.cloud = cloud
-        self.log: deque[Logged] = deque(maxlen=20_000)
+        self.log: deque[Logged] = deque(maxlen=5_000)
         self.connections: dict[tuple[str, int], Connection] = {}
         self.protocol = type("SimConnection", (Connection,), {"known": self.connections})
-        self._tokens = 0.0
+        self._tokens = max(cloud.config.rate_limit or 0.0, 1.0)
         self._refilled = time.monotonic()
         routes = [
             Route(PREFIX + operation.path, self._endpoint(operation), methods=[operation.method])
@@ -135,8 +122,7 @@ class Api:
             await asyncio.sleep(rule.seconds)
             return response
         if rule.kind == "hang":
-            while not await request.is_disconnected():
-                await asyncio.sleep(0.05)
+            await _left(request)
         return None
 
     def _perform(
@@ -217,8 +203,7 @@ class Api:
         connection = self.connections.get(tuple(request.scope["client"]))
         if connection is not None:
             connection.transport.abort()
-        while not await request.is_disconnected():
-            await asyncio.sleep(0.001)
+        await _left(request)
 
     def cut_all(self) -> None:
         """Cut every connection."""
@@ -240,6 +225,12 @@ async def _body(request: Request) -> bytes | None:
     return bytes(body)
 
 
+async def _left(request: Request) -> None:
+    """Wait until the client has gone, or its connection was cut."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 def _readable(raw: bytes) -> object:
     if not raw:
         return None
@@ -253,84 +244,3 @@ def _readable(raw: bytes) -> object:
 async def _unknown(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     return JSONResponse({"message": "Not Found" if status == 404 else "Method Not Allowed"}, status)
-
-
-def operations(cloud: Cloud) -> list[Operation]:
-    """Every operation of the API, as `api.yaml` names them."""
-
-    def restart(body: Uuids) -> object:
-        return {
-            "response": [render.summary(machine, "booting") for machine in cloud.restart(body.instanceUuids)]
-        }
-
-    def terminate(body: Uuids) -> object:
-        ended = [render.summary(machine, "terminated") for machine in cloud.terminate(body.instanceUuids)]
-        return {"response": {"data": {"terminated_instances": ended}}}
-
-    def add_key(body: AddKey) -> object:
-        key = cloud.add_key(body)
-        return {"sshKey": {"id": key.id, "name": key.name}}
-
-    def remove_key(key_id: str) -> object:
-        cloud.remove_key(key_id)
-        return {"result": {}}
-
-    return [
-        Operation("listInventory", "GET", "/gpu-inventory", lambda _, __: render.inventory(cloud)),
-        Operation("listImages", "GET", "/images", lambda _, __: render.images(cloud)),
-        Operation("listInstances", "GET", "/instance", lambda _, __: render.instances(cloud)),
-        Operation(
-            "deployInstance",
-            "POST",
-            "/instance/launch",
-            lambda body, _: {"response": cloud.deploy(body).uuid},
-            Deploy,
-            202,
-            True,
-        ),
-        Operation(
-            "restartInstances", "POST", "/instance/restart", lambda body, _: restart(body), Uuids, 202, True
-        ),
-        Operation(
-            "terminateInstances",
-            "POST",
-            "/instance/terminate",
-            lambda body, _: terminate(body),
-            Uuids,
-            202,
-            True,
-        ),
-        Operation(
-            "getInstance",
-            "GET",
-            "/instance/{uuid}",
-            lambda _, uuid: render.one_instance(cloud.get(uuid)),
-        ),
-        Operation(
-            "getCoupon",
-            "POST",
-            "/coupon/information",
-            lambda body, _: {"coupon": render.coupon(cloud.coupon(body.coupon), cloud.faults)},
-            CouponCode,
-        ),
-        Operation(
-            "getCouponProducts",
-            "POST",
-            "/coupon/accepted-products",
-            lambda body, _: render.coupon_products(cloud, cloud.coupon(body.coupon)),
-            CouponCode,
-        ),
-        Operation(
-            "validateToken",
-            "POST",
-            "/account/token/validation",
-            lambda _, __: {"message": "Valid Token"},
-            Empty,
-        ),
-        Operation("getBilling", "GET", "/account/billing", lambda _, __: render.billing(cloud.faults)),
-        Operation("listSshKeys", "GET", "/ssh-keys", lambda _, __: render.keys(list(cloud.keys.values()))),
-        Operation("addSshKey", "POST", "/ssh-keys", lambda body, _: add_key(body), AddKey, 200, True),
-        Operation(
-            "removeSshKey", "DELETE", "/ssh-keys/{id}", lambda _, key: remove_key(key), None, 200, True
-        ),
-    ]

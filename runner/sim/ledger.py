@@ -1,7 +1,7 @@
 """What the simulated cloud charges: the bill against which a receipt of ours can be held.
 
-Written without the product's own arithmetic on purpose, so that a mistake there cannot hide here. Each started
-minute counts whole, from the accepted deploy to the accepted terminate (or the loss of the machine).
+Written without the product's own arithmetic on purpose, so that a mistake there cannot hide here. Each
+started minute counts whole, from the accepted deploy to the accepted terminate (or the loss of the machine).
 """
 
 from __future__ import annotations

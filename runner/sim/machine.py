@@ -1,12 +1,13 @@
-"""One simulated machine: a folder with a home, a port with SSH, real processes, and the life of a rented instance.
+"""One simulated machine: a folder with a home, a port with SSH, real processes, a rented instance's life.
 
-It boots after a time, may be restarted (processes gone, disk kept), stopped, lost or terminated. All of it runs
-on the simulator's event loop; only killing processes and removing files are done in a thread.
+It boots after a time, may be restarted (processes gone, disk kept), stopped, lost or terminated. All of it
+runs on the simulator's event loop; only killing processes and removing files are done in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import shutil
@@ -23,18 +24,19 @@ from typing import Any, Literal
 
 import asyncssh
 
-from runner.sim import processes
+from runner.sim import processes, sshd
 from runner.sim.config import Image, Product, SimConfig
 from runner.sim.faults import Faults, SshMode
 from runner.sim.ssh import Door
 
 Phase = Literal["booting", "ready", "stopped", "failed", "terminating", "terminated", "gone"]
+LOG = logging.getLogger("runner.sim")
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a deploy asked for, checked and resolved. *key_lines* are public keys; prices are micro-dollars an hour."""
+    """What a deploy asked for, resolved. *key_lines* are public keys; prices are micro-dollars an hour."""
 
     name: str
     product: Product
@@ -56,9 +58,9 @@ class Machine:
         self.order = order
         self.faults = faults
         self.shell = config.shell
-        self.username = config.username
+        self.username = sshd.current_user() if config.openssh else config.username
         self.password_login = config.password_login
-        self.password = secrets.token_hex(8)
+        self.password = str(secrets.randbelow(9 * 10**11) + 10**11)  # digits: it may be listed as a number
         self.started = started
         self.ended: datetime | None = None
         self.folder = folder
@@ -67,6 +69,10 @@ class Machine:
         self._boot_seconds = config.boot_seconds
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._make_folders()
+        self.sshd: sshd.Sshd | None = None
+        if config.openssh:
+            env = self.environment(self.username)
+            self.sshd = sshd.prepare(folder / "sshd", self.home, self.host_key, self.shell, env)
         self.door = Door(self)
         self.port = self.door.port
         self.phase: Phase = "booting"
@@ -97,6 +103,8 @@ class Machine:
 
     def boot(self) -> None:
         """Begin to boot; processes of an earlier life must be gone already."""
+        if self._life is not None:
+            self._life.cancel()
         self.set_phase("booting")
         self._life = asyncio.get_running_loop().create_task(self._boot())
 
@@ -128,7 +136,7 @@ class Machine:
         if self.reachable and self.phase == "ready" and self.ssh != "refuse":
             self.door.open()
         else:
-            self.door.shut()
+            self.door.refuse()
 
     async def _vanish_later(self) -> None:
         after = self.faults.vanish_after_seconds
@@ -163,10 +171,9 @@ class Machine:
         for task in (self._life, *self._tasks):
             if task is not None:
                 task.cancel()
-        self.door.shut()
-        await asyncio.get_running_loop().run_in_executor(
-            None, partial(processes.kill, self.uuid, self.folder)
-        )
+        self.door.refuse()
+        self.door.drop()
+        await in_thread(partial(processes.kill, self.uuid, self.folder, self.pids()))
         for child in list(self._children):
             await child.wait()
 
@@ -174,8 +181,7 @@ class Machine:
         """Like halt, and the disk goes too."""
         await self.halt()
         self.door.close()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, partial(shutil.rmtree, self.folder, ignore_errors=True))
+        await in_thread(partial(shutil.rmtree, self.folder, ignore_errors=True))
 
     # Its processes
 
@@ -196,13 +202,25 @@ class Machine:
     def spawn(
         self, argv: Sequence[str], env: Mapping[str, str], stdin: int, stdout: int, stderr: int
     ) -> processes.Child:
-        """Start a process of this machine. Raises OSError if it is not up or the process cannot be started."""
+        """Start a process of this machine. Raises OSError if it is not up, or as subprocess does."""
         if self.phase != "ready":
             raise OSError("the machine is not up")
         child = processes.Child(processes.spawn(argv, env, self.home, stdin, stdout, stderr))
         self._children.add(child)
         child.when_ended(lambda: self._children.discard(child))
         return child
+
+    def start_sshd(self, connection: int) -> processes.Child:
+        """Let OpenSSH's sshd serve the socket of a connection. Raises OSError."""
+        if self.sshd is None:
+            raise OSError("this machine has no sshd")
+        env = self.environment(self.username)
+        with (self.folder / "sshd.log").open("ab") as log:
+            return self.spawn(self.sshd.argv, env, connection, connection, log.fileno())
+
+    def pids(self) -> frozenset[int]:
+        """The live processes that the simulator itself started for this machine."""
+        return frozenset(child.pid for child in self._children)
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run *work* on the loop as long as the machine lives."""
@@ -213,7 +231,7 @@ class Machine:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            print(f"simulator: {task.exception()!r}", file=sys.stderr)  # noqa: T201
+            LOG.error("machine %s", self.uuid, exc_info=task.exception())
 
     # What the API shows
 
@@ -234,10 +252,20 @@ class Machine:
 
 
 def login_path() -> str:
-    """The PATH of a login shell: the usual places, then what this process has beyond its virtual environment."""
+    """The PATH of a login shell: the usual places, then ours but for the virtual environment's."""
     own = [
         entry
         for entry in os.environ.get("PATH", "").split(os.pathsep)
-        if os.path.isabs(entry) and not entry.startswith(sys.prefix)
+        if entry.startswith(os.sep) and not entry.startswith(sys.prefix)
     ]
     return os.pathsep.join(dict.fromkeys([*USUAL_PATH.split(":"), *own]))
+
+
+async def in_thread(call: Callable[[], None]) -> None:
+    """Run *call* without blocking the loop, unless the interpreter is ending: then threads are refused."""
+    try:
+        work = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError:
+        call()
+    else:
+        await work

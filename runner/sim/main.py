@@ -1,7 +1,7 @@
 """The process behind `runner sim`: a simulated cloud by itself, until it is interrupted.
 
-It prints its URL and token and is quiet afterwards. SIGINT and SIGTERM end it in order: every process of every
-machine is killed, the ports are closed, its folder is removed unless one was given to keep.
+It prints its URL and token and is quiet afterwards. SIGINT and SIGTERM end it in order: every process of
+every machine is killed, the ports are closed, its folder is removed unless one was given to keep.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def serve(
 ) -> int:
     """Serve until SIGINT or SIGTERM and return 0. Call it on the main thread.
 
-    *faults* are fields of `Faults` by name. Raises ValueError naming a field that is wrong, OSError if the port
-    is taken.
+    *faults* are fields of `Faults` by name. Raises ValueError naming a field that is wrong, OSError if the
+    port is taken.
     """
     try:
         wrong = Faults.model_validate(dict(faults or {}))

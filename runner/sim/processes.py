@@ -1,6 +1,6 @@
-"""The real processes of a simulated machine: started with its marker, found by it, and killed to the last one.
+"""The real processes of a simulated machine: started with its marker, found by it, killed to the last one.
 
-A machine's processes may call setsid, double-fork or outlive their parents, so no process group holds them all.
+A machine's processes may call setsid, fork twice or outlive their parents: no process group holds them all.
 They are found through psutil by the marker in their environment, by a working folder inside the machine's
 folder, and as descendants of such processes; killing repeats until a look finds none.
 """
@@ -13,7 +13,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -70,8 +70,11 @@ def spawn(
     )
 
 
-def find(machine: str, folder: Path) -> list[psutil.Process]:
-    """The live processes of *machine*, whose files lie in *folder*; never this process itself."""
+def find(machine: str, folder: Path, known: Collection[int] = ()) -> list[psutil.Process]:
+    """The live processes of *machine*: *known* ones, marked ones, those in *folder*, and their descendants.
+
+    Never this process itself.
+    """
     found: dict[int, psutil.Process] = {}
     parents: dict[int, list[psutil.Process]] = {}
     own = os.getpid()
@@ -83,7 +86,7 @@ def find(machine: str, folder: Path) -> list[psutil.Process]:
             parents.setdefault(process.ppid(), []).append(process)
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if _belongs(process, machine, inside):
+            if process.pid in known or _belongs(process, machine, inside):
                 found[process.pid] = process
         except psutil.Error:
             continue  # gone meanwhile, or another user's
@@ -112,10 +115,10 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-def kill(machine: str, folder: Path, *, timeout: float = 20.0) -> None:
+def kill(machine: str, folder: Path, known: Collection[int] = (), *, timeout: float = 20.0) -> None:
     """SIGKILL every process of *machine* until none is found. Raises TimeoutError after *timeout* seconds."""
     end = time.monotonic() + timeout
-    while processes := find(machine, folder):
+    while processes := find(machine, folder, known):
         if time.monotonic() > end:
             pids = ", ".join(str(process.pid) for process in processes)
             raise TimeoutError(f"processes of machine {machine} would not die: {pids}")

@@ -49,7 +49,7 @@ def instance(machine: Machine, phase: str) -> Json:
         "ip": "127.0.0.1" if booted or phase == "stopped" or faults.address_before_boot else "",
         "ssh_port": machine.port,
         "username": machine.username,
-        "password": machine.password,
+        "password": int(machine.password) if faults.prices_as == "number" else machine.password,
         "status": _status(phase, faults),
         "os_booted": int(booted),
         "command_startup": machine.order.command,
@@ -102,7 +102,7 @@ def one_instance(machine: Machine) -> Json:
 
 
 def summary(machine: Machine, status: str) -> Json:
-    """One instance in the answers to restart and terminate; their prices are 0, as they can be on the service."""
+    """One instance in the answers to restart and terminate; their prices are 0, as on the service."""
     product = machine.order.product
     kind = _instance_type(product, "vcpus")
     return {

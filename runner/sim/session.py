@@ -1,22 +1,17 @@
 """What happens inside one SSH channel of a simulated machine: a command, a shell, a terminal, or SFTP.
 
 The channel is joined to real pipes of a real process, read only as fast as the client takes it. Ends follow
-OpenSSH: the exit status is sent when the command's own process has ended, what was written until then first if
-the client takes it; the channel stays open while a background child holds the output; and a client that leaves
-does not kill the command, which only finds its pipes closed (or its terminal hung up).
+OpenSSH: the exit status is sent when the command's own process has ended, after what it wrote if the client
+takes that; the channel stays open while a background child holds the output; and a client that leaves does
+not kill the command, which only finds its pipes closed (or its terminal hung up).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
-import pty
 import signal
-import struct
-import sys
-import termios
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -25,6 +20,7 @@ from asyncssh.channel import SSHChannel
 from asyncssh.packet import Boolean, String, UInt32
 from asyncssh.stream import SSHServerStreamSession
 
+from runner.sim import terminal
 from runner.sim.processes import Child
 from runner.sim.sftp import HomeSFTPServer
 
@@ -33,43 +29,30 @@ if TYPE_CHECKING:
 
 Channel: TypeAlias = asyncssh.SSHServerChannel[bytes]
 CHUNK = 256 * 1024
-# A process gets a controlling terminal by asking for it itself; `setsid` has been called for it already.
-TAKE_TERMINAL = (
-    "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execvp(sys.argv[1],sys.argv[1:])"
-)
-# The signals that RFC 4254 gives a name; OpenSSH says "SIG" with its own suffix for the others.
-NAMED_SIGNALS = frozenset("ABRT ALRM FPE HUP ILL INT KILL PIPE QUIT SEGV TERM USR1 USR2".split())
-# RFC 4254's number of a terminal mode -> where termios keeps it (0 input, 1 output, 3 local) and as which flag
-TERMINAL_MODES = {
-    36: (0, termios.ICRNL),
-    38: (0, termios.IXON),
-    50: (3, termios.ISIG),
-    51: (3, termios.ICANON),
-    53: (3, termios.ECHO),
-    54: (3, termios.ECHOE),
-    59: (3, termios.IEXTEN),
-    70: (1, termios.OPOST),
-    72: (1, termios.ONLCR),
-}
+# The signals that OpenSSH names in its exit message; for others it says "SIG@openssh.com".
+NAMED_SIGNALS = frozenset("ABRT ALRM FPE HUP ILL INT KILL PIPE QUIT SEGV TERM USR1 USR2".split())  # noqa: SIM905
 
 
 class Session(SSHServerStreamSession[bytes]):
     """One channel. SFTP is served by the base class; everything else by a process."""
 
     def __init__(self, door: Door, user: str) -> None:
-        super().__init__(None, lambda channel: HomeSFTPServer(cast(Channel, channel), door.machine.home), 3)
+        super().__init__(
+            None, lambda channel: HomeSFTPServer(cast(Channel, channel), door.machine.home), sftp_version=3
+        )
         self._door = door
         self._user = user
         self._events = asyncio.get_running_loop()
         self._channel: Channel | None = None
         self._sftp = False
-        self._terminal: tuple[str, tuple[int, int, int, int], dict[int, int]] | None = None
+        self._terminal: terminal.Wanted | None = None
         self._pid = 0
         self._stdin = -1
         self._pending = bytearray()  # what the process has not taken yet
         self._eof = False
         self._outputs: dict[int, int | None] = {}  # file descriptor -> SSH data type
-        self._paused = False
+        self._held = False  # the client takes no more for now
+        self._reading = False
         self._exit: int | None = None
         self._reported = False
 
@@ -82,11 +65,9 @@ class Session(SSHServerStreamSession[bytes]):
         chan.set_write_buffer_limits(high=CHUNK)
         self._door.sessions.add(self)
 
-    def pty_requested(
-        self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]
-    ) -> bool:
+    def pty_requested(self, term_type: str, term_size: terminal.Size, term_modes: Mapping[int, int]) -> bool:
         """A terminal, please: always granted."""
-        self._terminal = (term_type, term_size, dict(term_modes))
+        self._terminal = terminal.Wanted(term_type, term_size, dict(term_modes))
         return True
 
     def shell_requested(self) -> bool:
@@ -111,20 +92,19 @@ class Session(SSHServerStreamSession[bytes]):
         if channel is None:
             return
         try:
-            child = self._start(channel, channel.get_command())
-        except OSError as error:
+            child = self._start(channel)
+        except (OSError, ValueError) as error:  # not up, out of processes, an argument too long, a NUL
             channel.write_stderr(f"{error}\n".encode())
-            channel.exit(126)
+            channel.exit(255)
             return
         self._pid = child.pid
         self._door.machine.keep(self._watch(child))
-        for output in self._outputs:
-            self._events.add_reader(output, self._readable, output)
+        self._update_reading()
 
-    def _start(self, channel: Channel, command: str | None) -> Child:
+    def _start(self, channel: Channel) -> Child:
         machine = self._door.machine
-        shell = machine.shell
-        argv = [shell, "-l"] if command is None else [shell, "-c", command]
+        command = channel.get_command()
+        argv = [machine.shell, "-l"] if command is None else [machine.shell, "-c", command]
         env = machine.environment(self._user)
         for name, value in channel.get_environment().items():
             if name == "LANG" or name.startswith("LC_"):  # as OpenSSH is configured on Ubuntu
@@ -134,38 +114,32 @@ class Session(SSHServerStreamSession[bytes]):
         env["SSH_CONNECTION"] = f"{peer[0]} {peer[1]} 127.0.0.1 {machine.port}"
         if self._terminal is None:
             return self._start_on_pipes(argv, env)
-        return self._start_on_terminal(argv, env)
+        return self._start_on_terminal(argv, env, self._terminal)
 
     def _start_on_pipes(self, argv: list[str], env: dict[str, str]) -> Child:
-        pipes = [os.pipe() for _ in range(3)]
-        (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = pipes
+        (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = (os.pipe() for _ in range(3))
+        ours = (to_stdin, from_stdout, from_stderr)
         try:
             child = self._door.machine.spawn(argv, env, stdin, stdout, stderr)
-        except OSError:
-            for end in (to_stdin, from_stdout, from_stderr):
+        except (OSError, ValueError):
+            for end in ours:
                 os.close(end)
             raise
         finally:
             for end in (stdin, stdout, stderr):
                 os.close(end)
-        for end in (to_stdin, from_stdout, from_stderr):
+        for end in ours:
             os.set_blocking(end, False)
         self._stdin = to_stdin
         self._outputs = {from_stdout: None, from_stderr: asyncssh.EXTENDED_DATA_STDERR}
         return child
 
-    def _start_on_terminal(self, argv: list[str], env: dict[str, str]) -> Child:
-        assert self._terminal is not None
-        name, size, modes = self._terminal
-        env["TERM"] = name
-        ours, theirs = pty.openpty()
+    def _start_on_terminal(self, argv: list[str], env: dict[str, str], wanted: terminal.Wanted) -> Child:
+        ours, theirs, path = terminal.opened(wanted)
+        env |= {"TERM": wanted.name, "SSH_TTY": path}
         try:
-            _set_size(ours, size)
-            _set_modes(theirs, modes)
-            env["SSH_TTY"] = os.ttyname(theirs)
-            helper = [sys.executable, "-I", "-S", "-c", TAKE_TERMINAL, *argv]
-            child = self._door.machine.spawn(helper, env, theirs, theirs, theirs)
-        except OSError:
+            child = self._door.machine.spawn(terminal.controlling(argv), env, theirs, theirs, theirs)
+        except (OSError, ValueError):
             os.close(ours)
             raise
         finally:
@@ -177,59 +151,59 @@ class Session(SSHServerStreamSession[bytes]):
 
     # From the process to the client
 
-    def _readable(self, output: int) -> None:
-        if self._paused or output not in self._outputs:
-            return
-        self._forward(output)
+    def _update_reading(self) -> None:
+        """Read from the process exactly while the client takes what comes."""
+        reading = not (self._held or self._door.frozen)
+        if reading != self._reading:
+            self._reading = reading
+            for output in self._outputs:
+                if reading:
+                    self._events.add_reader(output, self._forward, output)
+                else:
+                    self._events.remove_reader(output)
 
     def _forward(self, output: int) -> bool:
-        """Send what can be read at once; whether it is worth to try again."""
+        """Send what can be read at once; whether there may be more."""
+        channel = self._channel
+        if channel is None or output not in self._outputs:
+            return False
         try:
             data = os.read(output, CHUNK)
         except BlockingIOError:
             return False
         except OSError:  # EIO: nobody has the terminal open any more
             data = b""
-        if not data:
+        if not data or channel.is_closing():
             self._close_output(output)
-            return False
-        channel = self._channel
-        if channel is None or channel.is_closing():
+            self._advance()
             return False
         channel.write(data, self._outputs[output])
         self._door.count(len(data))
-        return not self._paused and output in self._outputs
+        return True
 
     def _close_output(self, output: int) -> None:
-        self._outputs.pop(output)
-        if not self._paused:
+        del self._outputs[output]
+        if self._reading:
             self._events.remove_reader(output)
         os.close(output)
-        if not self._outputs:
-            self._advance()
 
     def pause_writing(self) -> None:
         """The client is slow: leave the output in the pipe."""
         super().pause_writing()
-        self._stop_reading()
+        self._held = True
+        self._update_reading()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         super().resume_writing()
-        if self._paused and not self._door.frozen:
-            self._paused = False
-            for output in self._outputs:
-                self._events.add_reader(output, self._readable, output)
-
-    def _stop_reading(self) -> None:
-        if not self._paused:
-            self._paused = True
-            for output in self._outputs:
-                self._events.remove_reader(output)
+        self._held = False
+        self._update_reading()
 
     def freeze(self) -> None:
-        """Pass nothing on any more, as behind a network that has gone silent."""
-        self._stop_reading()
+        """The network has gone silent, or talks again, as the door says."""
+        self._update_reading()
+        self._drain()
+        self._advance()
 
     # From the client to the process
 
@@ -240,11 +214,13 @@ class Session(SSHServerStreamSession[bytes]):
             return
         if self._stdin < 0:
             return  # nobody reads it any more: discarded, as OpenSSH does
+        first = not self._pending
         self._pending += data
-        if len(self._pending) == len(data):
+        if first:
             self._write_stdin()
 
     def _write_stdin(self) -> None:
+        channel = self._channel
         try:
             written = os.write(self._stdin, self._pending)
         except BlockingIOError:
@@ -252,10 +228,8 @@ class Session(SSHServerStreamSession[bytes]):
         except OSError:  # EPIPE: the process has closed its input
             self._close_stdin()
             return
-        waited = bool(written < len(self._pending))
         del self._pending[:written]
-        channel = self._channel
-        if waited:
+        if self._pending:
             self._events.add_writer(self._stdin, self._write_stdin)
             if channel is not None:
                 channel.pause_reading()
@@ -270,9 +244,10 @@ class Session(SSHServerStreamSession[bytes]):
         """End of input: passed on once everything before it was. The other direction stays open."""
         if self._sftp:
             return bool(super().eof_received())
-        self._eof = True
-        if self._terminal is None and not self._pending:
-            self._close_stdin()
+        if self._terminal is None:  # a terminal has no end that could be passed on
+            self._eof = True
+            if not self._pending:
+                self._close_stdin()
         return True
 
     def _close_stdin(self) -> None:
@@ -302,29 +277,34 @@ class Session(SSHServerStreamSession[bytes]):
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         """The client's window was resized."""
         if self._terminal is not None and self._stdin >= 0:
-            _set_size(self._stdin, (width, height, pixwidth, pixheight))
+            terminal.set_size(self._stdin, (width, height, pixwidth, pixheight))
 
     # The end
 
     async def _watch(self, child: Child) -> None:
         self._exit = await child.wait()
         self._close_stdin()
-        for output in list(self._outputs):
-            while not self._paused and self._forward(output):
-                pass
-        if self._terminal is not None:  # what else has the terminal open is hung up
+        self._drain()
+        if self._terminal is not None and not self._held:  # what else has the terminal open is hung up
             for output in list(self._outputs):
                 self._close_output(output)
         self._advance()
 
+    def _drain(self) -> None:
+        """Once the command has ended: send all that it wrote, as far as the client takes it."""
+        if self._exit is not None:
+            for output in list(self._outputs):
+                while self._reading and self._forward(output):
+                    pass
+
     def _advance(self) -> None:
         """Send what is due of: end of file, exit status, close."""
         channel = self._channel
-        if channel is None:
+        if channel is None or self._door.frozen:
             return
         if not self._outputs:
             channel.write_eof()
-        if self._exit is not None and not self._reported and not self._door.frozen:
+        if self._exit is not None and not self._reported:
             self._reported = True
             _send_exit(channel, self._exit)
         if self._reported and not self._outputs:
@@ -345,23 +325,6 @@ def _send_exit(channel: Channel, code: int) -> None:
     if code >= 0:
         channel._send_request(b"exit-status", UInt32(code & 0xFF))
         return
-    name = signal.Signals(-code).name.removeprefix("SIG") if -code in set(signal.Signals) else str(-code)
-    if name not in NAMED_SIGNALS:
-        name = "SIG@openssh.com"
+    name = signal.Signals(-code).name.removeprefix("SIG") if -code in set(signal.Signals) else ""
+    name = name if name in NAMED_SIGNALS else "SIG@openssh.com"
     channel._send_request(b"exit-signal", String(name), Boolean(False), String(""), String(""))
-
-
-def _set_size(terminal: int, size: tuple[int, int, int, int]) -> None:
-    columns, rows, width, height = size
-    packed = struct.pack("HHHH", rows & 0xFFFF, columns & 0xFFFF, width & 0xFFFF, height & 0xFFFF)
-    with contextlib.suppress(OSError):
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, packed)
-
-
-def _set_modes(terminal: int, modes: dict[int, int]) -> None:
-    """Switch what the client asks for in its terminal modes; others stay as the system has them."""
-    attributes = termios.tcgetattr(terminal)
-    for opcode, (field, flag) in TERMINAL_MODES.items():
-        if opcode in modes:
-            attributes[field] = attributes[field] | flag if modes[opcode] else attributes[field] & ~flag
-    termios.tcsetattr(terminal, termios.TCSANOW, attributes)

@@ -1,4 +1,4 @@
-"""SFTP into a simulated machine: relative paths start in its home, absolute ones are what its commands see."""
+"""SFTP into a simulated machine: relative paths start in its home, absolute ones are as its commands see."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import asyncssh
 
 
 class HomeSFTPServer(asyncssh.SFTPServer):
-    """asyncssh's SFTP server as a login user of the machine would meet it: not confined, at home in the home."""
+    """asyncssh's SFTP server as a login user of the machine meets it: not confined, at home in the home."""
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes], home: Path) -> None:
         super().__init__(channel)

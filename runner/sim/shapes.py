@@ -1,10 +1,10 @@
-"""The bodies that the simulated API takes, and takes nothing else: unknown fields and wrong types are refused."""
+"""The bodies that the simulated API takes: unknown fields and wrong types are refused."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class Body(BaseModel):
@@ -16,20 +16,20 @@ class Body(BaseModel):
 class Deploy(Body):
     """`POST /instance/launch`."""
 
-    imageId: int  # noqa: N815 - the service's spelling, here and below
-    productName: str  # noqa: N815
-    regionName: Literal["any"]  # noqa: N815
-    instanceName: str = ""  # noqa: N815
+    imageId: int
+    productName: str
+    regionName: Literal["any"]
+    instanceName: str = ""
     coupon: str = ""
     command: str = ""
-    sshKey: list[str] = []  # noqa: N815
-    sshKeys: list[str] = []  # noqa: N815
+    sshKey: list[str] = []
+    sshKeys: list[str] = []
 
 
 class Uuids(Body):
     """`POST /instance/restart` and `/instance/terminate`."""
 
-    instanceUuids: list[str]  # noqa: N815
+    instanceUuids: Annotated[list[str], Field(min_length=1, max_length=100)]
 
 
 class CouponCode(Body):
@@ -42,7 +42,7 @@ class AddKey(Body):
     """`POST /ssh-keys`."""
 
     name: str
-    publicKey: str  # noqa: N815
+    publicKey: str
 
 
 class Empty(Body):

@@ -1,7 +1,7 @@
 """The simulated cloud as a library: `with Simulator(SimConfig(boot_seconds=0.1)) as sim: sim.url, sim.token`.
 
 One thread with one event loop serves the API over HTTP and every machine over SSH; the methods here may be
-called from any thread. Leaving the block ends every machine's processes, closes the ports and removes the folder.
+called from any thread. Leaving the block ends their processes, closes the ports, removes the folder.
 """
 
 from __future__ import annotations
@@ -164,7 +164,8 @@ class Simulator:
 
     def processes(self, uuid: str) -> list[psutil.Process]:
         """The live processes of a machine, also of one that is gone (then there should be none)."""
-        return processes.find(uuid, self.machine(uuid).folder)
+        machine = self.machine(uuid)
+        return processes.find(uuid, machine.folder, self._on_loop(machine.pids))
 
     def requests(self, operation: str | None = None) -> tuple[Logged, ...]:
         """The answered (or cut) requests so far, oldest first; of one operationId if given."""

@@ -1,21 +1,23 @@
-"""The SSH server before one simulated machine: a port on loopback, its host key, who may log in.
+"""The port before one simulated machine: who listens there, and what a new connection meets.
 
-Keys are looked up in the machine's own `~/.ssh/authorized_keys` at each login, as OpenSSH does, so whatever adds
-a line there opens the door: the deploy's key names (written at boot), a startup command, a command. The faults
-that a new connection can meet (refused, dropped, no banner, no login) are applied where it is accepted.
+Connections are accepted here in every mode, so that the faults (refused, dropped, no banner, cut after a
+while) are the same whether a connection is then served by asyncssh in this process or by OpenSSH's own sshd.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
+import os
+import signal
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncssh
+import psutil
 
+from runner.sim.login import Login
+from runner.sim.processes import Child
 from runner.sim.session import Session
 
 if TYPE_CHECKING:
@@ -23,15 +25,16 @@ if TYPE_CHECKING:
 
 
 class Door:
-    """The SSH port of one machine. It is bound at once, so that it stays reserved, and listens when opened."""
+    """The SSH port of one machine, bound at once, so that it stays reserved; it listens when opened."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.sessions: set[Session] = set()
         self.connections: set[asyncssh.SSHServerConnection] = set()
+        self.servers: set[Child] = set()  # OpenSSH: one sshd for each connection
         self.frozen = False
         self._sent = 0
-        self._sockets: set[socket.socket] = set()
+        self._silent: set[socket.socket] = set()
         self._socket = _bound(0)
         self.port: int = self._socket.getsockname()[1]
         self._accepting: asyncio.Task[None] | None = None
@@ -42,52 +45,65 @@ class Door:
             self._socket.listen(128)
             self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
-    def shut(self) -> None:
-        """Refuse new connections from now on and cut the others. The port stays ours."""
-        if self._accepting is not None:
-            self._accepting.cancel()
-            self._accepting = None
-            self._socket.close()
-            with contextlib.suppress(OSError):
-                self._socket = _bound(self.port)
-        self.drop()
+    def refuse(self) -> None:
+        """Refuse new connections from now on. The port stays ours."""
+        if self._close_socket():
+            self._socket = _bound(self.port)
 
     def close(self) -> None:
-        """Like shut, for ever."""
-        if self._accepting is not None:
-            self._accepting.cancel()
-            self._accepting = None
+        """Refuse new connections for ever, and cut the others."""
+        self._close_socket()
         self._socket.close()
         self.drop()
+
+    def _close_socket(self) -> bool:
+        accepting, self._accepting = self._accepting, None
+        if accepting is None:
+            return False
+        accepting.cancel()
+        self._socket.close()
+        return True
 
     def drop(self) -> None:
         """Cut every connection there is, without a goodbye."""
         for connection in list(self.connections):
             connection.abort()
-        for raw in list(self._sockets):
+        for process in self._sshd():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        for raw in self._silent:
             raw.close()
-        self._sockets.clear()
+        self._silent.clear()
         self._sent = 0
 
-    def freeze(self) -> None:
-        """Fall silent: connections stay open and nothing passes, new ones get no banner."""
-        self.frozen = True
+    def freeze(self, frozen: bool) -> None:
+        """Fall silent, or talk again: connections stay open and nothing passes, new ones get no banner."""
+        self.frozen = frozen
         for connection in self.connections:
             transport = connection._transport
             if isinstance(transport, asyncio.Transport):
-                transport.pause_reading()
+                if frozen:
+                    transport.pause_reading()
+                else:
+                    transport.resume_reading()
         for session in list(self.sessions):
             session.freeze()
+        for process in self._sshd():
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
-    def thaw(self) -> None:
-        """Pass on again."""
-        self.frozen = False
-        for connection in self.connections:
-            transport = connection._transport
-            if isinstance(transport, asyncio.Transport):
-                transport.resume_reading()
-        for session in list(self.sessions):
-            session.resume_writing()
+    def _sshd(self) -> list[psutil.Process]:
+        """The sshd processes of all connections (each may have split itself), without their commands."""
+        found = []
+        for child in self.servers:
+            with contextlib.suppress(psutil.Error):
+                top = psutil.Process(child.pid)
+                found += [
+                    process
+                    for process in (top, *top.children(recursive=True))
+                    if process.name().startswith("sshd")
+                ]
+        return found
 
     def count(self, size: int) -> None:
         """Note *size* bytes of output; cut the connections if a fault says so."""
@@ -111,16 +127,18 @@ class Door:
             if mode == "drop":
                 raw.close()
             elif mode == "hang" or self.frozen:
-                self._sockets.add(raw)
+                self._silent.add(raw)
+            elif self.machine.sshd is not None:
+                self._hand_over(raw)
             else:
                 self.machine.keep(self._serve(raw))
 
     async def _serve(self, raw: socket.socket) -> None:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError, asyncssh.Error, asyncio.TimeoutError):
-            await asyncssh.run_server(
+            connection = await asyncssh.run_server(
                 raw,
-                server_factory=lambda: _Login(self),
+                server_factory=lambda: Login(self.machine, self, lambda user: Session(self, user)),
                 server_host_keys=[self.machine.host_key],
                 encoding=None,
                 line_editor=False,
@@ -130,86 +148,33 @@ class Door:
                 kbdint_auth=False,
                 password_auth=self.machine.password_login,
                 login_timeout=120,
-                keepalive_interval=0,
             )
+            await self._cut_later(connection.abort)
+
+    async def _cut_later(self, cut: object) -> None:
+        after = self.machine.faults.ssh_drop_after_seconds
+        if after is not None and callable(cut):
+            await asyncio.sleep(after)
+            if self.machine.faults.take("ssh_drops"):
+                cut()
+
+    def _hand_over(self, raw: socket.socket) -> None:
+        """Let OpenSSH's sshd serve this connection."""
+        raw.setblocking(True)
+        try:
+            child = self.machine.start_sshd(raw.fileno())
+        except OSError:
+            return
+        finally:
+            raw.close()
+        self.servers.add(child)
+        child.when_ended(lambda: self.servers.discard(child))
+        self.machine.keep(self._cut_later(lambda: _kill(child)))
 
 
-class _Login(asyncssh.SSHServer):
-    """Who may come in."""
-
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._connection: asyncssh.SSHServerConnection | None = None
-        self._user = ""
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connection = conn
-        self._door.connections.add(conn)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._connection is not None:
-            self._door.connections.discard(self._connection)
-
-    def begin_auth(self, username: str) -> bool:
-        self._user = username
-        return True
-
-    def auth_completed(self) -> None:
-        after = self._door.machine.faults.ssh_drop_after_seconds
-        if after is not None:
-            self._door.machine.keep(self._drop_after(after))
-
-    async def _drop_after(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        conn = self._connection
-        if (
-            conn in self._door.connections
-            and conn is not None
-            and self._door.machine.faults.take("ssh_drops")
-        ):
-            conn.abort()
-
-    def public_key_auth_supported(self) -> bool:
-        return True
-
-    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        if username != self._door.machine.username or self._door.machine.ssh == "login":
-            return False
-        blob = key.export_public_key("openssh").split()[1]
-        return blob in authorized_blobs(self._door.machine.home)
-
-    def password_auth_supported(self) -> bool:
-        return self._door.machine.password_login
-
-    def validate_password(self, username: str, password: str) -> bool:
-        machine = self._door.machine
-        if username != machine.username or machine.ssh == "login" or not machine.password_login:
-            return False
-        return hmac.compare_digest(password.encode(), machine.password.encode())
-
-    def session_requested(self) -> Session:
-        return Session(self._door, self._user)
-
-
-def authorized_blobs(home: Path) -> set[bytes]:
-    """The base64 keys in the home's authorized_keys, none if others may write it, as OpenSSH's StrictModes."""
-    file = home / ".ssh" / "authorized_keys"
-    try:
-        if any(path.stat().st_mode & 0o022 for path in (home, file.parent, file)):
-            return set()
-        lines = file.read_bytes().splitlines()
-    except OSError:
-        return set()
-    blobs = set()
-    for line in lines:
-        words = line.split()
-        if words and not words[0].startswith(b"#"):
-            blobs |= {
-                blob
-                for kind, blob in zip(words, words[1:], strict=False)
-                if kind.startswith((b"ssh-", b"ecdsa-", b"sk-"))
-            }
-    return blobs
+def _kill(child: Child) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(child.pid, signal.SIGKILL)
 
 
 def _bound(port: int) -> socket.socket:
