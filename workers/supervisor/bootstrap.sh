@@ -77,14 +77,17 @@ authorize() {
     rmdir "$home/authorizing"
 }
 
-mkdir -p "$home" || exit 1
+mkdir -p "$home" && [ -w "$home" ] || exit 1
+exec 2>>"$home/bootstrap.log"
 authorize
 cat >"$home/supervisor.$$" <<'@END@' && mv -f "$home/supervisor.$$" "$home/supervisor.sh"
 @SUPERVISOR@
 @END@
+unpacked=$?
 if ! attest; then
     (
         trap '' HUP
         attest_later
-    ) </dev/null >/dev/null 2>&1 &
+    ) </dev/null >/dev/null &
 fi
+exit $unpacked

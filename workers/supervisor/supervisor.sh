@@ -9,7 +9,7 @@
 #   state             print one STATE line
 #   follow OFFSET     copy the log from byte OFFSET as it grows; when all is over, a STATE line on standard error.
 #                     Ends early when standard input is a pipe or a socket and reaches its end: the caller left.
-#                     Status 3: nothing was started; 4: the log is shorter than OFFSET
+#                     Status 3: there is no log; 4: the log is shorter than OFFSET
 #   stop CAUSE GRACE  TERM now, KILL after GRACE seconds: `stopping`, or the STATE line where nothing runs
 #
 #   STATE: none | starting | running PID [unattended] | lost
@@ -82,10 +82,13 @@ session() {
     if can setsid; then
         exec setsid "$@"
     elif can perl; then
-        exec perl -MPOSIX -e 'POSIX::setsid(); exec {$ARGV[0]} @ARGV or exit 127' "$@"
+        exec perl -MPOSIX -e '$SIG{$_} = "DEFAULT" for qw(HUP INT QUIT PIPE TERM);
+POSIX::setsid();
+exec {$ARGV[0]} @ARGV or exit 127' "$@"
     fi
     exec python3 -c 'import os, signal, sys
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+for name in "HUP INT QUIT PIPE TERM".split():
+ signal.signal(getattr(signal, "SIG" + name), signal.SIG_DFL)
 os.setsid()
 os.execvp(sys.argv[1], sys.argv[1:])' "$@"
 }
@@ -119,6 +122,12 @@ digest() {
     fi
 }
 
+# note FILE TEXT: write a line in place into an allocated file. (A function, because inside of `$()` bash 5.2
+# takes `1<>` for `<>`.)
+note() {
+    echo "$2" 1<>"$run/$1"
+}
+
 # first_word FILE: what was written in place into an allocated file; nothing if nothing was.
 first_word() {
     word=
@@ -143,10 +152,8 @@ state() {
         if [ -n "$command" ]; then echo "running ${command%% *}"; else echo starting; fi
     elif [ -e "$run/exit" ]; then
         state
-    elif living "$command"; then
-        echo "running ${command%% *} unattended"
-    elif [ -n "$command" ] && living "$(who keeper)"; then
-        echo "running ${command%% *} unattended"
+    elif living "$command" || living "$(who keeper)"; then
+        if [ -n "$command" ]; then echo "running ${command%% *} unattended"; else echo starting; fi
     elif [ ! -e "$run/supervisor" ] && living "$(readlink "$home/accepted")"; then
         echo starting
     elif [ -e "$run/exit" ]; then
@@ -230,7 +237,7 @@ launch() {
     ! can bash || shell=bash
     # By a file: whatever a profile prints, leaves running or waits for, it cannot get into PATH.
     limited=
-    ! can timeout || limited="timeout 10"
+    ! can timeout || limited="timeout -k 1 10"
     # shellcheck disable=SC2016,SC2086
     $limited "$shell" -lc 'printf "%s\n" "$PATH" >"$1"' "$shell" "$run/path" >/dev/null 2>&1
     [ ! -s "$run/path" ] || read -r login <"$run/path"
@@ -279,7 +286,7 @@ front() {
         blocks=$((left / block))
         counts=$(
             LC_ALL=C dd bs=$block count=$blocks <&4 2>&1 >&3 3>&- 4<&- &
-            echo $! 1<>front
+            note front $!
             wait $!
         ) || return
         # It says `R+P records in`, `W+Q records out`, `N bytes ...`, perhaps after a warning or two.
@@ -297,7 +304,7 @@ front() {
     wc -c <over.pipe 1<>over 3>&- 4<&- &
     {
         tee over.pipe <&4 3>&- 4<&- &
-        echo $! 1<>front
+        note front $!
         wait $!
     } | tail -c "$2" 4<&-
     wait
@@ -366,7 +373,7 @@ finish() {
         [ "$size" -ge "$head" ] || gap=$size
     fi
     flush log
-    echo "$1 $(readlink verdict) $size $sum $((total - size)) $gap" 1<>exit.new
+    note exit.new "$1 $(readlink verdict) $size $sum $((total - size)) $gap"
     flush exit.new
     mv -f exit.new exit
     flush "$run"
@@ -437,12 +444,17 @@ unfinished() {
     case $(state) in starting | running*) ;; *) return 1 ;; esac
 }
 
+begun() {
+    [ -e "$run/supervisor" ] || [ "$(state)" != starting ]
+}
+
 follow() {
     case ${1-} in '' | *[!0-9]*) usage ;; esac
-    [ -e "$run/supervisor" ] || within 20 test -e "$run/supervisor" || {
+    within 20 begun
+    if [ ! -e "$run/supervisor" ]; then
         state >&2
         exit 3
-    }
+    fi
     cd "$run" || exit 1
     if [ "$1" -gt "$(($(wc -c <log)))" ]; then
         state >&2
