@@ -224,9 +224,17 @@ class Client:
         views = {view.id: view for view in reads.some(self.database, [item.id for item in submitted])}
         return [Job(self, views[item.id]) for item in submitted]
 
-    def validate(self, spec: JobSpec, defaults: Mapping[str, object] | None = None) -> Spec:
-        """What would be queued, checked against the inventory that was seen last. Raises InvalidJob."""
-        found = validate(spec, self._settings, job_defaults(Path.cwd()) if defaults is None else defaults)
+    def validate(
+        self,
+        spec: JobSpec,
+        defaults: Mapping[str, object] | None = None,
+        sources: Mapping[str, str] | None = None,
+    ) -> Spec:
+        """What would be queued, checked against the inventory that was seen last.
+
+        *sources* names options as the person wrote them. Raises InvalidJob.
+        """
+        found = validate(spec, self._settings, job_defaults(Path.cwd()) if defaults is None else defaults, sources)
         kept = catalog.offers(self.database)
         known = kept[0] if kept is not None else None
         for product in found.products:

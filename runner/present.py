@@ -126,3 +126,34 @@ def receipt_rows(view: JobView) -> list[tuple[str, str, str, str, str]]:
         )
         for attempt in view.attempts
     ]
+
+
+def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
+    """What `show` begins with: labels and values."""
+    last = view.attempts[-1] if view.attempts else None
+    rows = [
+        ("job", view.id),
+        ("name", view.name or "-"),
+        ("state", f"{view.state} for {span((now - view.since).total_seconds())}" if not view.final else view.state),
+        ("reason", " · ".join(part for part in (view.reason, view.detail) if part) or "-"),
+        ("command", command_text(view)),
+        ("product", ", ".join(view.products)),
+        ("image", view.image),
+        ("exit code", "-" if view.exit_code is None else str(view.exit_code)),
+        ("ceiling", f"${money.format_usd(view.max_cost)} ({view.max_cost_source})"),
+        ("max runtime", f"{span(view.max_runtime)} ({view.max_runtime_source})"),
+        ("submitted", time_text(view.submitted_at) or "-"),
+        ("started", time_text(view.started_at) or "-"),
+        ("finished", time_text(view.finished_at) or "-"),
+    ]
+    if last is not None:
+        rows += [
+            ("machine", f"{last.instance_name} {last.instance_uuid or ''} ({last.instance_state})"),
+            ("expires", time_text(last.expires_at) or "-"),
+            ("deadline", time_text(last.deadline_at) or "-"),
+            ("host key", last.host_key_check or "-"),
+            ("log", f"{last.log_bytes} bytes, {last.log_end or 'open'}"),
+        ]
+        if last.leak_suspected:
+            rows.append(("leak", "suspected: the machine should be gone and is not; it is terminated again and again"))
+    return rows

@@ -1,0 +1,439 @@
+"""The commands about jobs: submit, run, ls, show, logs, wait, cancel."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from jobs import money
+from jobs.errors import InvalidJob, InvalidToken, ServiceUnavailable
+from jobs.settings import job_defaults
+from jobs.spec import JobSpec, Spec, read_env_file
+from jobs.states import State
+from jobs.store import catalog, leases, reads, submissions
+from jobs.store.news import News
+from jobs.views import JobView
+from runner import present
+from runner.cli import output
+from runner.cli.live import LiveLine
+from runner.client import Client
+from runner.follow import LogReader, Patience
+
+Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND…", show_default=False)]
+Gpu = Annotated[str | None, typer.Option("--gpu", metavar="PRODUCT", help="What to rent; see `runner gpus`.")]
+Name = Annotated[str | None, typer.Option("--name", help="A name by which to find the job again.")]
+MaxCost = Annotated[
+    str | None, typer.Option("--max-cost", metavar="USD", help="Ceiling of the whole job in US dollars.")
+]
+MaxRuntime = Annotated[
+    str | None, typer.Option("--max-runtime", metavar="DURATION", help="Such as 90s, 45m, 2h, 1d.")
+]
+Image = Annotated[str | None, typer.Option("--image", help="Image, by name or id; see `runner images`.")]
+Env = Annotated[list[str] | None, typer.Option("--env", metavar="KEY=VALUE", help="Repeatable.")]
+EnvFile = Annotated[Path | None, typer.Option("--env-file", metavar="FILE", help="Lines of KEY=VALUE.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be rented; rent nothing.")]
+Key = Annotated[
+    str | None, typer.Option("--key", help="The same key again returns the job that has it already.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")]
+Jobs = Annotated[list[str], typer.Argument(metavar="JOB…", help="Ids, names, or beginnings of ids.")]
+
+INTERRUPTED = 130
+NO_CODE = 125
+TIMED_OUT = 124
+
+
+def submit(
+    command: Command,
+    gpu: Gpu = None,
+    name: Name = None,
+    max_cost: MaxCost = None,
+    max_runtime: MaxRuntime = None,
+    image: Image = None,
+    env: Env = None,
+    env_file: EnvFile = None,
+    dry_run: DryRun = False,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Queue a job and print its id.
+
+    Example: runner submit --gpu gpu_1x_l40 --max-cost 5 -- python train.py
+    """
+    with Client() as client:
+        spec = _spec(client, command, gpu, name, max_cost, max_runtime, image, env, env_file, key)
+        if dry_run:
+            _dry_run(client, spec, json)
+            return
+        submitted = submissions.submit(client.database, [spec])[0]
+        _say_submitted(client, spec, submitted)
+        if json:
+            output.print_json(present.job_json(reads.show(client.database, submitted.id)))
+        else:
+            print(submitted.id)
+
+
+def run(
+    command: Command,
+    gpu: Gpu = None,
+    name: Name = None,
+    max_cost: MaxCost = None,
+    max_runtime: MaxRuntime = None,
+    image: Image = None,
+    env: Env = None,
+    env_file: EnvFile = None,
+    dry_run: DryRun = False,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Run a command on a rented GPU: its log comes here, its exit code too.
+
+    Ctrl-C cancels the job, a second Ctrl-C returns at once. Closing the terminal leaves the job running.
+
+    Example: runner run --gpu gpu_1x_l40 --max-cost 1 -- nvidia-smi
+    """
+    with Client() as client:
+        spec = _spec(client, command, gpu, name, max_cost, max_runtime, image, env, env_file, key)
+        if dry_run:
+            _dry_run(client, spec, json)
+            return
+        _ensure_service(client)
+        submitted = submissions.submit(client.database, [spec])[0]
+        _say_submitted(client, spec, submitted)
+        view = _follow(client, submitted.id, to_stderr=json)
+        output.note(present.receipt_line(view))
+        _say_log_end(view)
+        if json:
+            output.print_json(present.job_json(view))
+        raise SystemExit(_exit_code(view))
+
+
+def ls(
+    state: Annotated[list[str] | None, typer.Option("--state", help="Only jobs in this state; repeatable.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, the newest first.")] = None,
+    json: Json = False,
+) -> None:
+    """List jobs, the newest first.
+
+    Example: runner ls --state running
+    """
+    with Client() as client:
+        views = client.views(state or None, limit)
+        if json:
+            output.print_json([present.job_json(view) for view in views])
+            return
+        if not views:
+            output.note("There are no jobs yet; `runner run --help` shows how to start one.")
+            return
+        now = client.database.clock()
+        rows = [_row(view, now) for view in views]
+        output.table(("job", "name", "state", "product", "for", "cost", "ceiling", "command"), rows)
+
+
+def show(job: Job, json: Json = False) -> None:
+    """Show one job: where it stands, its attempts, what it cost.
+
+    Example: runner show my-training
+    """
+    with Client() as client:
+        view = reads.show(client.database, reads.find(client.database, job))
+        if json:
+            output.print_json(present.job_json(view))
+            return
+        for label, value in present.facts(view, client.database.clock()):
+            print(f"{label:<13} {output.clean(value)}")
+        print("\nhistory")
+        for event in reads.history(client.database, view.id):
+            said = " · ".join(part for part in (event.event, event.detail) if part)
+            print(f"  {present.time_text(event.at)}  {event.to_state:<10} {output.clean(said)}")
+        if view.attempts:
+            print("\nreceipt")
+            output.table(("attempt", "product", "price", "billed", "cost"), present.receipt_rows(view))
+        print(f"\n{output.clean(present.receipt_line(view))}")
+
+
+def logs(
+    job: Job,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is final.")] = False,
+    attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Only this attempt's log.")] = None,
+) -> None:
+    """Print a job's log: its bytes, and nothing else, on standard output.
+
+    Example: runner logs -f my-training
+    """
+    with Client() as client:
+        db = client.database
+        reader = LogReader(db, reads.find(db, job), attempt)
+        patience = Patience(db)
+        with News(db) as news:
+            while True:
+                view, chunks = reader.look()
+                if attempt is not None and all(item.number != attempt for item in view.attempts) and not follow:
+                    raise InvalidJob(f"Job {view.id} has {len(view.attempts)} attempts, and no number {attempt}.")
+                for chunk in chunks:
+                    _write(chunk.data, chunk.size, sys.stdout)
+                sys.stdout.flush()
+                if view.final or not follow:
+                    break
+                patience.check()
+                news.wait(5.0)
+        if view.final:
+            _say_log_end(view)
+
+
+def wait(
+    jobs: Jobs,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", min=0, help="Seconds; 124 when they are over.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Wait until jobs are final; exit with 1 if any of them did not succeed.
+
+    Example: runner wait --timeout 3600 my-training
+    """
+    with Client() as client:
+        db = client.database
+        ids = list(dict.fromkeys(reads.find(db, job) for job in jobs))
+        views = _wait(client, ids, timeout)
+        if json:
+            output.print_json([present.job_json(view) for view in views])
+        else:
+            for view in views:
+                output.note(present.receipt_line(view))
+        if any(not view.final for view in views):
+            output.note(f"after {timeout:g} s not all of them are final")
+            raise SystemExit(TIMED_OUT)
+        if any(view.state is not State.SUCCEEDED for view in views):
+            raise SystemExit(1)
+
+
+def cancel(jobs: Jobs) -> None:
+    """Ask for the end of jobs; their machines are ended too.
+
+    Example: runner cancel my-training
+    """
+    with Client() as client:
+        db = client.database
+        ids = list(dict.fromkeys(reads.find(db, job) for job in jobs))
+        for job_id in ids:
+            before = reads.show(db, job_id)
+            state = submissions.request_cancel(db, job_id)
+            if before.final:
+                output.note(f"{job_id} was {state} already")
+            elif state.final:
+                output.note(f"{job_id} is {state}")
+            else:
+                output.note(f"{job_id} is {state} and will be cancelled")
+        if any(not reads.show(db, job_id).final for job_id in ids) and not leases.workers(db):
+            output.note("no service is running to end it; start one with `runner up`")
+
+
+def _spec(
+    client: Client,
+    command: list[str],
+    gpu: str | None,
+    name: str | None,
+    max_cost: str | None,
+    max_runtime: str | None,
+    image: str | None,
+    env: list[str] | None,
+    env_file: Path | None,
+    key: str | None,
+) -> Spec:
+    options = {
+        "gpu": gpu,
+        "name": name,
+        "max_cost": max_cost,
+        "max_runtime": max_runtime,
+        "image": image,
+        "key": key,
+    }
+    given = {option: value for option, value in options.items() if value is not None}
+    if env or env_file is not None:
+        given["env"] = {**(read_env_file(env_file) if env_file is not None else {}), **_env(env or [])}
+    spec = JobSpec(command=command[0] if len(command) == 1 else command, **given)
+    sources = {option: "--" + option.replace("_", "-") for option in (*options, "env")}
+    return client.validate(spec, job_defaults(Path.cwd()), sources)
+
+
+def _env(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidJob(f"--env takes KEY=VALUE, not {pair!r}.")
+        found[name] = value
+    return found
+
+
+def _dry_run(client: Client, spec: Spec, json: bool) -> None:
+    """Say what would be rented, by what the API says now, or said last where it cannot be asked."""
+    fresh = output.ask_inventory(client)
+    kept = catalog.offers(client.database)
+    product = spec.products[0]
+    offer = kept[0].get(product) if kept is not None else None
+    price = offer.price if offer is not None else None
+    found = {
+        "product": product,
+        "image": spec.image,
+        "price_usd_per_hour": None if price is None else money.format_usd(price),
+        "in_stock": None if offer is None or offer.capacity is None else offer.capacity > 0,
+        "worst_cost_usd": None if price is None else money.format_cost(_worst(client, spec, price)),
+        "max_cost_usd": money.format_usd(spec.max_cost),
+        "max_cost_source": spec.max_cost_source,
+        "max_runtime_seconds": spec.max_runtime,
+        "max_runtime_source": spec.max_runtime_source,
+        "inventory": "asked now" if fresh else "as it was seen last" if kept is not None else "not known",
+    }
+    if json:
+        output.print_json(found)
+        return
+    stock = {True: "in stock", False: "out of stock", None: "stock not known"}[found["in_stock"]]  # type: ignore[index]
+    worst = f"${found['worst_cost_usd']}" if price is not None else "not known"
+    print(f"would rent   {product} ({stock}), price ${found['price_usd_per_hour'] or '?'}/h")
+    print(f"image        {output.clean(spec.image or '')}")
+    print(f"worst cost   {worst}")
+    print(f"ceiling      ${found['max_cost_usd']} ({spec.max_cost_source})")
+    print(f"max runtime  {present.span(spec.max_runtime)} ({spec.max_runtime_source})")
+    print(f"inventory    {found['inventory']}")
+
+
+def _worst(client: Client, spec: Spec, price: int) -> int:
+    """The most that one attempt can cost: its boot, its runtime and its end, or the ceiling."""
+    seconds = client.settings.boot_timeout + spec.max_runtime + money.ENDING_SECONDS
+    meter = money.Meter()
+    meter.add(max(-(-seconds // 60), client.settings.billing_minimum_minutes), price)
+    return min(spec.max_cost, meter.micros)
+
+
+def _ensure_service(client: Client) -> None:
+    from runner import service
+
+    if service.find(client.settings) is not None:
+        return
+    if client.settings.api_token is None:
+        raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
+    running = service.start_in_background(client.settings)
+    output.note(f"started a service in the background (pid {running.pid}); it ends a minute after the last job")
+
+
+def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted) -> None:
+    if submitted.existed:
+        output.note(f"the key {spec.key!r} belongs to job {submitted.id} already")
+    output.note(
+        f"job {submitted.id} · ceiling ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) · "
+        f"max runtime {present.span(spec.max_runtime)} ({spec.max_runtime_source})"
+    )
+    if not leases.workers(client.database):
+        output.note("no service is running; the job waits until you start one with `runner up`")
+
+
+def _follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
+    """Print the log and the state until the job is final."""
+    db = client.database
+    stream = sys.stderr if to_stderr else sys.stdout
+    shared = output.same_terminal(stream, sys.stderr)
+    reader, patience = LogReader(db, job_id), Patience(db)
+    with _cancelling(client, job_id), LiveLine(db, shared=shared) as line, News(db) as news:
+        while True:
+            view, chunks = reader.look()
+            for chunk in chunks:
+                line.log(chunk.data or b"")
+                _write(chunk.data, chunk.size, stream)
+            stream.flush()
+            if view.final:
+                return view
+            line.show(view)
+            try:
+                patience.check()
+            except ServiceUnavailable as error:
+                output.note(f"{error} Job {job_id} is still {view.state}.")
+                raise SystemExit(NO_CODE) from None
+            news.wait(line.seconds)
+
+
+@contextmanager
+def _cancelling(client: Client, job_id: str) -> Iterator[None]:
+    """The first Ctrl-C asks for the job's end, a second one returns at once."""
+    seen = 0
+
+    def on_interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            raise SystemExit(INTERRUPTED)
+        state = submissions.request_cancel(client.database, job_id)
+        output.note(f"\ncancelling job {job_id} ({state}); Ctrl-C again returns at once")
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView]:
+    db = client.database
+    end = None if timeout is None else time.monotonic() + timeout
+    patience = Patience(db)
+    with News(db) as news:
+        while True:
+            views = reads.some(db, ids)
+            left = 5.0 if end is None else end - time.monotonic()
+            if all(view.final for view in views) or left <= 0:
+                return views
+            patience.check()
+            news.wait(min(5.0, left))
+
+
+def _exit_code(view: JobView) -> int:
+    match view.state:
+        case State.EXPIRED:
+            return TIMED_OUT
+        case State.CANCELLED:
+            return INTERRUPTED
+        case _:
+            return NO_CODE if view.exit_code is None else view.exit_code
+
+
+def _write(data: bytes | None, size: int, stream: object) -> None:
+    if data is None:
+        output.note(f"[{size} bytes of the log are missing here]")
+        return
+    stream.buffer.write(data)  # type: ignore[attr-defined]
+
+
+def _say_log_end(view: JobView) -> None:
+    for attempt in view.attempts:
+        if attempt.log_end is not None and attempt.log_end != "sealed":
+            output.note(f"the log of attempt {attempt.number} is {attempt.log_end}")
+
+
+def _row(view: JobView, now: object) -> tuple[str, ...]:
+    last = view.attempts[-1] if view.attempts else None
+    state = f"{view.state} ({view.reason})" if view.reason and view.reason != "exit_code" else str(view.state)
+    if view.exit_code:
+        state = f"{view.state} ({view.exit_code})"
+    if last is not None and last.leak_suspected:
+        state += " leak suspected"
+    end = view.finished_at or now
+    return (
+        view.id,
+        view.name or "",
+        state,
+        last.product if last is not None else view.products[0],
+        present.span((end - view.submitted_at).total_seconds()),  # type: ignore[operator]
+        f"${money.format_cost(view.cost)}",
+        f"${money.format_usd(view.max_cost)}",
+        present.command_text(view).splitlines()[0][:60],
+    )

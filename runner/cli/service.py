@@ -1,0 +1,153 @@
+"""The commands about the embedded service: up, down, status."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from jobs.errors import RunnerError
+from jobs.settings import Settings, load_settings
+from jobs.states import FINAL
+from jobs.store import doom, leases, reads
+from jobs.store.database import Database
+from jobs.store.schema import open_database
+from runner import present, service
+from runner.cli import output
+
+
+class _Refused(RunnerError):
+    """The command could not do what was asked."""
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", help="Start it in the background and return.")] = False,
+    background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
+    idle_exit: Annotated[float | None, typer.Option("--idle-exit", hidden=True)] = None,
+) -> None:
+    """Serve this database: rent, follow and terminate, until Ctrl-C.
+
+    One process, no broker to install. There is one service per database.
+
+    Example: runner up --detach
+    """
+    settings = load_settings()
+    running = service.find(settings)
+    if running is not None:
+        raise _Refused(f"A service for this database is already running (pid {running.pid}).")
+    if detach:
+        running = service.start_in_background(settings, idle=False)
+        output.note(f"the service is running in the background (pid {running.pid}); its log: {service.log_path(settings)}")
+        return
+    _log_to_stderr(background)
+    service.serve(settings, background=background, idle_seconds=idle_exit)
+
+
+def down(
+    force: Annotated[bool, typer.Option("--force", help="Also while machines are rented; they stay rented.")] = False,
+) -> None:
+    """Stop the service of this database. Refuses while machines are rented.
+
+    Example: runner down
+    """
+    settings = load_settings()
+    running = service.find(settings)
+    if running is None:
+        output.note("no service is running")
+        return
+    db = open_database(settings.database_url)
+    try:
+        machines = service.live_machines(db)
+    finally:
+        db.close()
+    if machines and not force:
+        listed = "\n  ".join(machines)
+        raise _Refused(
+            f"{len(machines)} machines are rented, and without a service nobody would end them:\n  {listed}\n"
+            "Wait for their jobs, cancel them, or use --force to leave them to the next service."
+        )
+    pid = service.stop(settings)
+    output.note(f"the service (pid {pid}) has ended" if pid else "no service is running")
+    if machines:
+        output.note(f"{len(machines)} machines stay rented; `runner up` takes them over")
+
+
+def status(json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False) -> None:
+    """Say whether a service is running, what it does, and which machines are rented.
+
+    Example: runner status
+    """
+    settings = load_settings()
+    db = open_database(settings.database_url)
+    try:
+        found = _status(settings, db)
+    finally:
+        db.close()
+    if json:
+        output.print_json(found)
+        return
+    running = found["service"]
+    if running is None:
+        print("service    not running; start it with `runner up`")
+    else:
+        where = "in the background" if running["background"] else "in a terminal"
+        print(f"service    running {where}, pid {running['pid']}, for {present.span(running['seconds'])}")
+    for worker in found["workers"]:
+        if worker["note"]:
+            print(f"trouble    {output.clean(worker['note'])}")
+    print(f"database   {output.clean(found['database'])}")
+    counts = ", ".join(f"{count} {state}" for state, count in found["jobs"].items()) or "none"
+    print(f"jobs       {counts}")
+    print(f"machines   {len(found['machines'])}")
+    for machine in found["machines"]:
+        leak = " · leak suspected" if machine["leak_suspected"] else ""
+        print(f"  {machine['name']} {machine['product']} {machine['state']}, expires {machine['expires_at']}{leak}")
+
+
+def _status(settings: Settings, db: Database) -> dict[str, Any]:
+    from jobs import meter
+
+    running = service.find(settings)
+    now = db.clock()
+    counts = reads.counts(db)
+    return {
+        "service": None
+        if running is None
+        else {"pid": running.pid, "background": running.background, "seconds": max(0.0, time.time() - running.started)},
+        "workers": [
+            {"host": worker.host, "pid": worker.pid, "version": worker.version, "note": worker.note}
+            for worker in leases.workers(db)
+        ],
+        "database": str(db.path or db.shown_url),
+        "jobs": {state.value: counts[state] for state in sorted(counts, key=lambda item: (item in FINAL, item))},
+        "machines": [
+            {
+                "name": row.name,
+                "uuid": row.uuid,
+                "product": row.product,
+                "state": row.state,
+                "job": row.job_id,
+                "expires_at": present.time_text(row.expires_at),
+                "leak_suspected": meter.leak_suspected(row, now),
+                "terminate_error": row.terminate_error,
+            }
+            for row in doom.instances(db)
+        ],
+    }
+
+
+def _log_to_stderr(background: bool) -> None:
+    """What the service does, a line each; the libraries speak up only when something is wrong."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)-7s %(message)s" if background else "%(asctime)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%SZ",
+        force=True,
+    )
+    logging.Formatter.converter = time.gmtime
+    for name in ("workers", "runner", "jobs"):
+        logging.getLogger(name).setLevel(logging.INFO)

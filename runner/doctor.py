@@ -1,0 +1,171 @@
+"""`runner doctor`: looks at everything that the promise stands on, and says how to mend what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from jobs import ids, meter, money
+from jobs.errors import RunnerError
+from jobs.settings import Settings
+from jobs.store import doom, leases, schema
+from jobs.store.database import Database
+from runner import service
+
+if TYPE_CHECKING:
+    from workers.cloud.client import Cloud
+
+API_SECONDS = 20.0
+CLOCK_SECONDS = 60.0
+LEAST_FREE_BYTES = 1 << 30
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p", "afs", "lustre", "ceph"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. ``mend``: what to do where it is not ``ok``."""
+
+    what: str
+    ok: bool
+    detail: str
+    mend: str | None = None
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at one thing after another; what cannot be looked at is a finding too."""
+    yield from _guarded("home", lambda: _home(settings))
+    yield from _guarded("disk", lambda: _disk(settings))
+    try:
+        db = schema.open_database(settings.database_url)
+    except RunnerError as error:
+        yield Finding("database", False, str(error), "Mend the database first; the rest depends on it.")
+        return
+    try:
+        yield from _guarded("database", lambda: _database(db))
+        yield from _guarded("service", lambda: _service(settings, db))
+        yield from _cloud(settings, db)
+    finally:
+        db.close()
+
+
+def _guarded(what: str, look: Callable[[], Finding]) -> Iterator[Finding]:
+    try:
+        yield look()
+    except RunnerError as error:
+        yield Finding(what, False, str(error))
+    except OSError as error:
+        yield Finding(what, False, f"it cannot be looked at: {error.strerror or error}")
+
+
+def _home(settings: Settings) -> Finding:
+    mode = settings.home.stat().st_mode & 0o777 if settings.home.exists() else 0o700
+    if mode & 0o077:
+        detail = f"{settings.home} can be entered by others (mode {mode:o})"
+        return Finding("home", False, detail, f"chmod 700 '{settings.home}'")
+    return Finding("home", True, str(settings.home))
+
+
+def _disk(settings: Settings) -> Finding:
+    place = settings.home if settings.home.exists() else settings.home.parent
+    free = shutil.disk_usage(place).free
+    detail = f"{free / (1 << 30):.1f} GiB free"
+    if free < LEAST_FREE_BYTES:
+        return Finding("disk", False, detail, f"Make room under {place}: logs are kept there.")
+    return Finding("disk", True, detail)
+
+
+def _database(db: Database) -> Finding:
+    where = str(db.path or db.shown_url)
+    kind = _file_system(db.path) if db.path is not None else None
+    if kind in NETWORK_FILE_SYSTEMS:
+        mend = "Move RUNNER_HOME to a local disk: SQLite's locks do not hold over a network."
+        return Finding("database", False, f"{where} lies on a network file system ({kind})", mend)
+    return Finding("database", True, f"{where}, revision {schema.revision(db)}")
+
+
+def _file_system(path: Path) -> str | None:
+    """The kind of file system that *path* lies on, by the longest mount point above it."""
+    found = [
+        (len(part.mountpoint), part.fstype)
+        for part in psutil.disk_partitions(all=True)
+        if path.resolve().is_relative_to(part.mountpoint)
+    ]
+    return max(found)[1] if found else None
+
+
+def _service(settings: Settings, db: Database) -> Finding:
+    running = service.find(settings)
+    machines = len(doom.instances(db))
+    if running is None:
+        if machines:
+            return Finding("service", False, f"not running, while {machines} machines are rented", "runner up")
+        return Finding("service", True, "not running (nothing needs it now)")
+    for worker in leases.workers(db):
+        if worker.note:
+            return Finding("service", False, f"pid {running.pid}: {worker.note}", f"See {service.log_path(settings)}.")
+    return Finding("service", True, f"running, pid {running.pid}, {machines} machines rented")
+
+
+def _cloud(settings: Settings, db: Database) -> Iterator[Finding]:
+    if settings.api_token is None:
+        yield Finding("token", False, "there is none", "runner init")
+        return
+    from workers.cloud.client import Cloud
+    from workers.steps.gate import DatabaseGate
+
+    with Cloud(settings.api_url, settings.api_token, gate=DatabaseGate(db, threading.Event())) as cloud:
+        try:
+            cloud.validate_token(deadline_s=API_SECONDS)
+        except RunnerError as error:
+            yield Finding("token", False, str(error), "runner init")
+            return
+        yield Finding("token", True, f"accepted by {settings.api_url}")
+        try:
+            yield from _account(settings, db, cloud)
+        except RunnerError as error:
+            yield Finding("account", False, str(error))
+
+
+def _account(settings: Settings, db: Database, cloud: Cloud) -> Iterator[Finding]:
+    """The account's machines, the database and the meter must tell the same story."""
+    listing = cloud.list_instances(deadline_s=API_SECONDS)
+    off = abs((datetime.now(UTC) - listing.date).total_seconds())
+    if off > CLOCK_SECONDS:
+        yield Finding("clock", False, f"{off:.0f} s away from the API's", "Set this computer's clock (NTP).")
+    else:
+        yield Finding("clock", True, "agrees with the API's")
+    with db.read() as session:
+        ours = schema.installation_id(session)
+    rows = {row.uuid: row for row in doom.instances(db)}
+    listed = {instance.uuid: instance for instance in listing.instances if not instance.terminal}
+    wrong: list[str] = []
+    for uuid, instance in listed.items():
+        name = ids.parse_instance_name(instance.name)
+        row = rows.get(uuid)
+        if name is not None and name.fleet == settings.fleet and name.installation == ours and row is None:
+            wrong.append(f"{instance.name} ({uuid}) is rented and in nobody's books; the service ends it, or `runner reap`")
+        if name is not None and name.fleet == settings.fleet and listing.date.timestamp() > name.expires_at:
+            wrong.append(f"{instance.name} ({uuid}) is past its expiry; `runner reap` ends it")
+        price = instance.price_micros_per_hour
+        if row is not None and price is not None and row.price is not None and price != row.price:
+            wrong.append(
+                f"{instance.name}: metered at ${money.format_usd(row.price)}/h, listed at ${money.format_usd(price)}/h"
+            )
+    now = db.clock()
+    for row in rows.values():
+        if row.uuid is not None and row.uuid not in listed and row.state == "live":
+            wrong.append(f"{row.name} is in our books and not on the account; the service settles it")
+        if meter.leak_suspected(row, now):
+            wrong.append(f"{row.name} should be gone and is not: leak suspected; last error: {row.terminate_error}")
+    strangers = len(listed) - len([uuid for uuid in listed if uuid in rows])
+    if wrong:
+        yield Finding("account", False, "; ".join(wrong), "runner up")
+    else:
+        yield Finding("account", True, f"{len(rows)} machines of ours as in the books, {strangers} of others")

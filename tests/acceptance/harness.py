@@ -1,0 +1,164 @@
+"""An installation of the product as a person would have it: the real command line against a simulated cloud."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from runner.client import Client
+from runner.sim.simulator import Simulator
+from tests.waiting import wait_until
+
+RUNNER = (sys.executable, "-P", "-m", "runner")
+GPU = ("--gpu", "gpu_1x_l40")
+PATIENCE = 90.0
+FINAL = {"succeeded", "failed", "cancelled", "expired"}
+
+
+class Installation:
+    """One RUNNER_HOME, one account on one simulated cloud, and the commands between them."""
+
+    def __init__(self, home: Path, sim: Simulator, extra: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        self.sim = sim
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("RUNNER_", "MASSED_"))}
+        self.environ = {
+            **clean,
+            "RUNNER_HOME": str(home),
+            "RUNNER_API_URL": sim.url,
+            "MASSED_COMPUTE_API_KEY": sim.token,
+            **(extra or {}),
+        }
+        self.service: subprocess.Popen[bytes] | None = None
+        self.service_log = home.parent / f"{home.name}-service.log"
+
+    def run(
+        self, *words: str, cwd: Path | None = None, input: bytes | None = None, timeout: float = PATIENCE
+    ) -> subprocess.CompletedProcess[bytes]:
+        """One command, to its end."""
+        return subprocess.run(
+            [*RUNNER, *words],
+            env=self.environ,
+            cwd=cwd or self.home.parent,
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def ok(self, *words: str, **options: Any) -> str:
+        """One command that must succeed; its standard output."""
+        done = self.run(*words, **options)
+        assert done.returncode == 0, (words, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+        return done.stdout.decode()
+
+    def spawn(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
+        """One command, left to run."""
+        return subprocess.Popen(
+            [*RUNNER, *words],
+            env=self.environ,
+            cwd=self.home.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **options,
+        )
+
+    def submit(self, *command: str, options: Sequence[str] = ()) -> str:
+        """Queue a job; its id."""
+        return self.ok("submit", *GPU, "--max-cost", "5", *options, "--", *command).strip()
+
+    def up(self) -> subprocess.Popen[bytes]:
+        """Start the service and wait until it serves."""
+        with self.service_log.open("ab") as log:
+            self.service = subprocess.Popen(
+                [*RUNNER, "up"], env=self.environ, cwd=self.home.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        service = self.service
+        wait_until(
+            lambda: service.poll() is not None or self.status()["workers"], what=f"the service ({self.tail()})"
+        )
+        assert service.poll() is None, self.tail()
+        return service
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 30) -> int | None:
+        """Send the service a signal and wait for its end; its exit status."""
+        if self.service is None:
+            return None
+        if self.service.poll() is None:
+            self.service.send_signal(number)
+        status = self.service.wait(timeout)
+        self.service = None
+        return status
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.ok("status", "--json"))
+        return found
+
+    def show(self, job: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.ok("show", job, "--json"))
+        return found
+
+    def log(self, job: str) -> bytes:
+        done = self.run("logs", job)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def until(self, job: str, *states: str, timeout: float = PATIENCE) -> dict[str, Any]:
+        """Wait until the job is in one of these states; what `show` says then."""
+        with self.quick() as client:
+            view = client.get(job)
+            wait_until(
+                lambda: view.refresh().state in states,
+                timeout=timeout,
+                what=f"job {job} in {states} (it is {view.state}: {view.detail}; service: {self.tail()})",
+            )
+        return self.show(job)
+
+    def final(self, job: str, timeout: float = PATIENCE) -> dict[str, Any]:
+        """Wait until the job is final; what `show` says then."""
+        return self.until(job, *FINAL, timeout=timeout)
+
+    @contextmanager
+    def quick(self) -> Iterator[Client]:
+        """The Python API in this process."""
+        with Client(home=self.home) as client:
+            yield client
+
+    def tail(self) -> str:
+        """The end of what the service said."""
+        try:
+            return self.service_log.read_text(errors="replace")[-3000:]
+        except OSError:
+            return ""
+
+    def nothing_left(self) -> None:
+        """No machine on the account, none in our books, and no process of one."""
+        wait_until(lambda: not self.sim.instances(), what="the end of all machines")
+        assert self.status()["machines"] == []
+
+    def receipt_agrees(self, job: dict[str, Any]) -> None:
+        """Never below the cloud's own bill, and above it by a minute an instance at most."""
+        ledger = self.sim.ledger()
+        for attempt in job["attempts"]:
+            if attempt["instance_uuid"] is None:
+                continue
+            charge = ledger[attempt["instance_uuid"]]
+            if attempt["cost_estimated"]:
+                continue
+            assert charge.minutes <= attempt["minutes"] <= charge.minutes + 1, (charge, attempt)
+
+    def close(self) -> None:
+        """End whatever is left, gently first."""
+        if self.service is not None and self.service.poll() is None:
+            self.service.send_signal(signal.SIGCONT)
+            self.stop()
+        self.run("down", "--force")

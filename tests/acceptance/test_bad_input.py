@@ -1,0 +1,174 @@
+"""Bad input gets one clear sentence on standard error, the right exit code, no traceback, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import GPU, Installation
+
+USAGE, UNREACHABLE, UNKNOWN = 2, 3, 4
+
+WRONG_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "no product": (("--", "true"), "--gpu"),
+    "an empty product": (("--gpu", "", "--", "true"), "--gpu"),
+    "an empty command": ((*GPU, "--", ""), "command"),
+    "no command": ((*GPU,), "COMMAND"),
+    "a blank command": ((*GPU, "--", "  \n "), "command"),
+    "a command over the limit": ((*GPU, "--", *(["x" * 100_000] * 3)), "256 KiB"),
+    "control characters in the name": ((*GPU, "--name", "a\x1b[31mb", "--", "true"), "name"),
+    "a long name": ((*GPU, "--name", "n" * 101, "--", "true"), "name"),
+    "a price of zero": ((*GPU, "--max-cost", "0", "--", "true"), "--max-cost"),
+    "a negative price": ((*GPU, "--max-cost", "-5", "--", "true"), "--max-cost"),
+    "an absurd price": ((*GPU, "--max-cost", "1e400", "--", "true"), "--max-cost"),
+    "a price that is no number": ((*GPU, "--max-cost", "5,00", "--", "true"), "--max-cost"),
+    "not a number": ((*GPU, "--max-cost", "nan", "--", "true"), "--max-cost"),
+    "a currency": ((*GPU, "--max-cost", "$5", "--", "true"), "--max-cost"),
+    "a duration of zero": ((*GPU, "--max-runtime", "0s", "--", "true"), "--max-runtime"),
+    "a negative duration": ((*GPU, "--max-runtime", "-1h", "--", "true"), "--max-runtime"),
+    "an absurd duration": ((*GPU, "--max-runtime", "99999d", "--", "true"), "--max-runtime"),
+    "a duration without sense": ((*GPU, "--max-runtime", "soon", "--", "true"), "--max-runtime"),
+    "env without a value": ((*GPU, "--env", "A", "--", "true"), "--env"),
+    "env with a bad name": ((*GPU, "--env", "1A=x", "--", "true"), "1A"),
+    "env of ours": ((*GPU, "--env", "RUNNER_JOB_ID=x", "--", "true"), "RUNNER_JOB_ID"),
+    "an env file that is not there": ((*GPU, "--env-file", "/no/such/file", "--", "true"), "/no/such/file"),
+    "an option of a later time": ((*GPU, "--retries", "3", "--", "true"), "--retries"),
+}
+
+
+def _one_sentence(stderr: bytes, part: str) -> None:
+    text = stderr.decode()
+    assert "Traceback" not in text
+    assert part in text, text
+    assert "\x1b[31m" not in text
+
+
+@pytest.mark.parametrize("case", WRONG_OPTIONS)
+def test_wrong_options(installation: Installation, case: str) -> None:
+    words, part = WRONG_OPTIONS[case]
+    done = installation.run("submit", *words)
+    assert done.returncode == USAGE, done.stderr
+    assert done.stdout == b""
+    _one_sentence(done.stderr, part)
+    assert installation.ok("ls", "--json") == "[]\n"
+
+
+def test_an_unknown_product_is_refused_once_the_inventory_is_known(served: Installation) -> None:
+    served.final(served.submit("true"))
+    done = served.run("submit", "--gpu", "gpu_1x_l400", "--", "true")
+    assert done.returncode == USAGE
+    _one_sentence(done.stderr, "gpu_1x_l40")
+
+
+def test_an_unknown_product_or_image_fails_later_where_nothing_is_known(served: Installation) -> None:
+    product = served.submit("true", options=("--gpu", "gpu_9x_none"))
+    job = served.final(product)
+    assert (job["state"], job["reason"]) == ("failed", "deploy_failed")
+    assert "gpu_9x_none" in job["detail"]
+    image = served.final(served.submit("true", options=("--image", "No Such Image")))
+    assert (image["state"], image["reason"]) == ("failed", "deploy_failed")
+    assert "No Such Image" in image["detail"]
+    assert served.sim.ledger().charges == ()
+
+
+def test_a_ceiling_that_is_too_small_rents_nothing(served: Installation) -> None:
+    job = served.final(served.submit("true", options=("--max-cost", "0.02")))
+    assert (job["state"], job["reason"]) == ("expired", "max_cost")
+    assert served.sim.ledger().charges == ()
+
+
+@pytest.mark.parametrize("words", [("show",), ("logs",), ("wait",), ("cancel",)])
+def test_unknown_job(installation: Installation, words: tuple[str, ...]) -> None:
+    done = installation.run(*words, "nothing-like-it")
+    assert done.returncode == UNKNOWN
+    _one_sentence(done.stderr, "nothing-like-it")
+
+
+@pytest.mark.parametrize("command", ["a'b\"c $HOME `id` \\", "line one\nline two", "émoji 😀", "-- -x --help"])
+def test_commands_are_kept_to_the_letter(installation: Installation, command: str) -> None:
+    job_id = installation.submit(command)
+    assert installation.show(job_id)["command"] == command
+
+
+@pytest.mark.parametrize("token", ["wrong", "read-only", ""])
+def test_tokens(installation: Installation, token: str) -> None:
+    chosen = {"wrong": "not-a-token", "read-only": installation.sim.read_only_token, "": ""}[token]
+    installation.environ["MASSED_COMPUTE_API_KEY"] = chosen
+    done = installation.run("run", *GPU, "--", "true")
+    if token == "read-only":
+        # Whether a token may write is only known when it is used: the job says so.
+        assert done.returncode == 125
+    else:
+        assert done.returncode == UNREACHABLE
+        assert installation.ok("ls", "--json") == "[]\n", "nothing was queued"
+    _one_sentence(done.stderr, "token")
+    assert b"not-a-token" not in done.stderr
+    assert installation.sim.ledger().charges == ()
+
+
+def test_an_address_that_is_neither_https_nor_loopback(installation: Installation) -> None:
+    installation.environ["RUNNER_API_URL"] = "http://vm.example.com/api/v1"
+    done = installation.run("ls")
+    assert done.returncode == USAGE
+    _one_sentence(done.stderr, "RUNNER_API_URL")
+
+
+@pytest.mark.parametrize("line", ['database_url = "sqlite:////tmp/x.db"', 'api_url = "https://example.com"', 'ssh_key = "x"'])
+def test_a_working_folder_may_not_redirect(installation: Installation, tmp_path: Path, line: str) -> None:
+    folder = tmp_path / "cloned"
+    folder.mkdir()
+    (folder / "runner.toml").write_text(line + "\n")
+    done = installation.run("submit", *GPU, "--", "true", cwd=folder)
+    assert done.returncode == USAGE
+    _one_sentence(done.stderr, line.split(" ")[0])
+
+
+def test_a_working_folder_may_hold_defaults(installation: Installation, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "runner.toml").write_text('gpu = "gpu_1x_a6000"\nmax_cost = "3.50"\nmax_runtime = "2h"\n')
+    done = installation.run("submit", "--max-runtime", "1h", "--", "true", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    job = installation.show(done.stdout.decode().strip())
+    assert (job["products"], job["max_cost_usd"], job["max_runtime_seconds"]) == (["gpu_1x_a6000"], "3.50", 3600)
+    assert b"runner.toml" in done.stderr
+
+
+def _database(installation: Installation) -> Path:
+    return installation.home / "runner.db"
+
+
+def test_a_database_that_is_something_else(installation: Installation) -> None:
+    _database(installation).write_bytes(b"this is not a database at all" * 100)
+    done = installation.run("ls")
+    assert done.returncode == UNREACHABLE
+    _one_sentence(done.stderr, "not a database")
+
+
+def test_a_database_that_is_newer(installation: Installation) -> None:
+    installation.ok("db", "upgrade")
+    with sqlite3.connect(_database(installation)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    done = installation.run("ls")
+    assert done.returncode == UNREACHABLE
+    _one_sentence(done.stderr, "newer")
+
+
+def test_a_database_that_cannot_be_there(installation: Installation) -> None:
+    installation.environ["RUNNER_DATABASE_URL"] = "sqlite:////proc/none/runner.db"
+    done = installation.run("ls")
+    assert done.returncode == UNREACHABLE
+    _one_sentence(done.stderr, "/proc/none")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_database_that_is_read_only(installation: Installation) -> None:
+    installation.ok("db", "upgrade")
+    _database(installation).chmod(0o400)
+    done = installation.run("submit", *GPU, "--", "true")
+    assert done.returncode == UNREACHABLE
+    _one_sentence(done.stderr, "read-only")

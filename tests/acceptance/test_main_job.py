@@ -1,0 +1,145 @@
+"""The main job, whole: every way in which it may end, and what is left then: a receipt, and no machine."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.acceptance.harness import GPU, Installation
+
+
+def test_a_job_that_succeeds(served: Installation) -> None:
+    done = served.run("run", *GPU, "--max-cost", "5", "--name", "hello", "--", "echo out; echo err >&2; pwd; ls -A")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.split(b"\n")
+    assert lines[:2] == [b"out", b"err"]
+    assert lines[3:] == [b""], "it starts in an empty folder"
+    job = served.show("hello")
+    assert (job["state"], job["reason"], job["exit_code"]) == ("succeeded", "exit_code", 0)
+    assert served.log("hello") == done.stdout
+    assert job["attempts"][0]["log"] == "sealed"
+    assert job["attempts"][0]["log_bytes"] == len(done.stdout)
+    assert job["attempts"][0]["host_key"] == "attested"
+    assert b"hello succeeded: exited with 0" in done.stderr
+    served.receipt_agrees(job)
+    served.nothing_left()
+
+
+def test_a_job_that_fails_with_7(served: Installation) -> None:
+    done = served.run("run", *GPU, "--", "sh", "-c", "echo no such data; exit 7")
+    assert done.returncode == 7
+    assert done.stdout == b"no such data\n"
+    job = served.show(served.ok("ls", "--json") and _only(served))
+    assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "exit_code", 7)
+    served.receipt_agrees(job)
+    served.nothing_left()
+
+
+def test_cancelled_while_it_runs(served: Installation) -> None:
+    job_id = served.submit("echo begun; trap 'echo caught; exit 3' TERM; while true; do sleep 0.1; done")
+    served.until(job_id, "running")
+    with served.quick() as client:
+        for line in client.get(job_id).logs(follow=True):
+            assert line == "begun"
+            break
+    assert served.run("cancel", job_id).returncode == 0
+    job = served.final(job_id)
+    assert (job["state"], job["reason"]) == ("cancelled", "cancelled_by_user")
+    assert job["exit_code"] == 3
+    assert served.log(job_id) == b"begun\ncaught\n"
+    assert job["attempts"][0]["log"] == "sealed"
+    served.receipt_agrees(job)
+    served.nothing_left()
+    assert served.run("cancel", job_id).returncode == 0, "cancelling a final job is no error"
+
+
+def test_cancelled_while_it_boots(served: Installation) -> None:
+    served.sim.faults.boot_never = -1
+    job_id = served.submit("echo never")
+    served.until(job_id, "booting")
+    served.ok("cancel", job_id)
+    job = served.final(job_id)
+    assert (job["state"], job["reason"], job["exit_code"]) == ("cancelled", "cancelled_by_user", None)
+    assert served.log(job_id) == b""
+    served.receipt_agrees(job)
+    served.nothing_left()
+
+
+def test_past_its_max_runtime(served: Installation) -> None:
+    words = ("run", *GPU, "--max-runtime", "1s", "--name", "endless", "--", "echo on; while true; do sleep 0.1; done")
+    done = served.run(*words)
+    assert done.returncode == 124, done.stderr
+    job = served.show("endless")
+    assert (job["state"], job["reason"], job["exit_code"]) == ("expired", "max_runtime", 143)
+    assert served.log("endless") == b"on\n"
+    served.receipt_agrees(job)
+    served.nothing_left()
+
+
+def test_run_brings_its_own_service_which_outlives_it(installation: Installation) -> None:
+    done = installation.run("run", *GPU, "--", "echo hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n"), done.stderr
+    running = installation.status()["service"]
+    assert running is not None
+    assert running["background"]
+    assert installation.ok("down") == ""
+    assert installation.status()["service"] is None
+    installation.nothing_left()
+
+
+def test_ctrl_c_cancels(served: Installation) -> None:
+    process = served.spawn("run", *GPU, "--name", "long", "--", "echo begun; sleep 1000", start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == b""
+    assert served.show("long")["state"] == "cancelled"
+    served.nothing_left()
+
+
+def test_what_the_command_finds(served: Installation) -> None:
+    done = served.run(
+        "run", *GPU, "--name", "näme x", "--env", "A=1 $HOME 'q'", "--env", "B=", "--max-runtime", "1h", "--",
+        'printf "%s|" "$RUNNER_JOB_ID" "$RUNNER_JOB_NAME" "$RUNNER_ATTEMPT" "$RUNNER_GPU_COUNT" "$A" "$B" "$PYTHONUNBUFFERED"; cat',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    job = served.show("näme x")
+    expected = f"{job['id']}|näme x|1|1|1 $HOME 'q'||1|"
+    assert done.stdout.decode() == expected
+
+
+def test_a_job_of_another_process_starts_without_anyone_ringing(served: Installation) -> None:
+    first = served.submit("echo one", options=("--key", "the same"))
+    assert served.submit("echo one", options=("--key", "the same")) == first
+    other = served.run("submit", *GPU, "--key", "the same", "--", "echo two")
+    assert other.returncode == 2
+    assert served.final(first)["state"] == "succeeded"
+    assert len(served.sim.ledger().charges) == 1
+
+
+def test_the_python_api(served: Installation) -> None:
+    import pytest
+
+    import runner
+
+    with served.quick() as client:
+        job = client.submit("echo a; printf 'b\\377'", gpu="gpu_1x_l40", max_cost=1)
+        assert list(job.logs(follow=True)) == ["a", "b\ufffd"]
+        result = job.result(timeout=60)
+        assert result.exit_code == 0
+        assert result.cost_usd == job.cost_usd
+        assert b"".join(job.logs(raw=True)) == b"a\nb\xff"
+        bad = client.submit(["sh", "-c", "echo why; exit 9"], gpu="gpu_1x_l40", max_cost="1.50")
+        with pytest.raises(runner.JobFailed) as failed:
+            bad.result(timeout=60)
+        assert failed.value.exit_code == 9
+        assert failed.value.tail == "why\n"
+        assert [item.id for item in client.jobs(limit=2)] == [bad.id, job.id]
+    served.nothing_left()
+
+
+def _only(served: Installation) -> str:
+    with served.quick() as client:
+        (job,) = client.jobs()
+        return job.id
