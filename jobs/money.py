@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, Context, Decimal, Inexact, InvalidOperation
 from typing import TypeAlias
 
 from jobs.errors import InvalidJob
+from jobs.values import shown
 
 Micros: TypeAlias = int
 """Millionths of a US dollar."""
@@ -43,15 +44,15 @@ def parse_usd(value: int | str | Decimal | float, what: str) -> Micros:
     """
     amount = _strict(value)
     if amount is None:
-        raise InvalidJob(f"{what} must be an amount in US dollars, such as 5 or 0.50, not {_shown(value)}.")
+        raise InvalidJob(f"{what} must be an amount in US dollars, such as 5 or 0.50, not {shown(value)}.")
     if amount <= 0:
-        raise InvalidJob(f"{what} must be more than 0 US dollars, not {_shown(value)}.")
+        raise InvalidJob(f"{what} must be more than 0 US dollars, not {shown(value)}.")
     if amount > LARGEST_USD:
-        raise InvalidJob(f"{what} must be at most {LARGEST_USD} US dollars, not {_shown(value)}.")
+        raise InvalidJob(f"{what} must be at most {LARGEST_USD} US dollars, not {shown(value)}.")
     try:
         exact = amount.quantize(_MICRO, context=Context(prec=30, traps=[Inexact, InvalidOperation]))
     except (Inexact, InvalidOperation):
-        raise InvalidJob(f"{what} may have at most six decimals, not {_shown(value)}.") from None
+        raise InvalidJob(f"{what} may have at most six decimals, not {shown(value)}.") from None
     return int(exact.scaleb(6))
 
 
@@ -182,8 +183,3 @@ def _number(value: object) -> Decimal | None:
     if isinstance(value, float):
         return Decimal(float.__repr__(value))
     return value if isinstance(value, Decimal) else None
-
-
-def _shown(value: object) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 40 else text[:40] + "…"

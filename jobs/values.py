@@ -96,7 +96,11 @@ def parse_size(value: str | int, what: str = "the size") -> int:
 
 def shown(value: object) -> str:
     """A value as a message shows it: escaped where it is text, and never longer than a line."""
-    text = repr(value) if isinstance(value, str) else str(value)
+    try:
+        text = repr(value) if isinstance(value, str) else str(value)
+    except ValueError:  # Python writes out no integer of more than a few thousand digits
+        return "a number of thousands of digits"
+    text = text if text.isprintable() else repr(text)
     return text if len(text) <= 60 else text[:60] + "…"
 
 
