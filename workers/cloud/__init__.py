@@ -1,0 +1,1 @@
+"""The cloud's client: every operation of the Massed Compute VM API, and nothing that decides."""

@@ -1,0 +1,328 @@
+"""What the API's answers look like to us: small, frozen, and read tolerantly.
+
+The service is known to answer with numbers or strings for the same price, with fields missing or empty,
+and with items that are no items. One bad item never hides the others; what cannot be read is None. The
+password that a listing shows is never kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.money import cents_to_micros, parse_price
+
+READY = frozenset({"running", "rented", "active"})
+OVER = frozenset({"terminated", "deleted"})
+FAILED = frozenset({"failed", "error"})
+STOPPED = frozenset({"stopped"})
+
+_COUNT = re.compile(r"^gpu_(\d+)x_", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Product:
+    """What can be rented. ``price_micros_per_hour`` and ``capacity`` are None where the service does not say."""
+
+    name: str
+    description: str
+    price_micros_per_hour: int | None
+    capacity: int | None
+    regions: tuple[str, ...]
+    vcpus: int | None
+    memory_gib: int | None
+    storage_gb: int | None
+
+    @property
+    def spot(self) -> bool:
+        """Cheaper, and may vanish with little notice."""
+        return self.name.endswith(("_spot", "_discount")) or "[spot]" in self.description.lower()
+
+    @property
+    def gpu_count(self) -> int:
+        """The count that the name carries; 0 where it has none."""
+        found = _COUNT.match(self.name)
+        return int(found.group(1)) if found else 0
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image, with the id that this account has for it."""
+
+    id: int
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One machine of the account. ``price_micros_per_hour`` is what is charged, after a coupon."""
+
+    uuid: str
+    name: str
+    status: str
+    os_booted: bool
+    ip: str | None
+    ssh_port: int | None
+    username: str | None
+    product: str | None
+    price_micros_per_hour: int | None
+    region: str | None
+    image: str | None
+    created: datetime | None
+    command_startup: str | None = field(default=None, repr=False)
+
+    @property
+    def _word(self) -> str:
+        return self.status.strip().lower()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has booted and can be reached."""
+        return self._word in READY and self.os_booted and bool(self.ip)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it is gone, and costs nothing any more."""
+        return self._word in OVER
+
+    @property
+    def failed(self) -> bool:
+        return self._word in FAILED
+
+    @property
+    def stopped(self) -> bool:
+        """Stopped by the service, as after a failed recharge; nobody can start it again."""
+        return self._word in STOPPED
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One answer to `GET /instance`. ``date``: the service's own time. ``complete``: all of it could be read."""
+
+    instances: tuple[Instance, ...]
+    date: datetime
+    complete: bool
+
+
+@dataclass(frozen=True)
+class SshKey:
+    """A key that the account knows."""
+
+    id: str
+    name: str
+    public_key: str
+
+
+@dataclass(frozen=True)
+class Coupon:
+    """A coupon; ``discount`` is a fraction as decimal text."""
+
+    code: str
+    discount: str | None
+    deactivation: datetime | None
+
+
+@dataclass(frozen=True)
+class CouponProduct:
+    """A product that a coupon is valid for, at its price with the coupon."""
+
+    name: str
+    description: str
+    price_micros_per_hour: int | None
+    available: bool | None
+
+
+@dataclass(frozen=True)
+class Billing:
+    """Recharge settings, in cents; the service never tells a balance."""
+
+    method: str | None
+    threshold_cents: int | None
+    amount_cents: int | None
+
+
+def products(body: Any) -> tuple[Product, ...]:
+    """The inventory. An item without a name is skipped."""
+    listed = _mapping(_get(body, "gpu_inventory"))
+    return tuple(product for item in listed.values() if (product := _product(item)) is not None)
+
+
+def images(body: Any) -> tuple[Image, ...]:
+    """The account's images."""
+    found = []
+    for item in _items(_get(body, "images")):
+        number, name = _integer(item.get("vm_image_id")), _text(item.get("vm_image_name"))
+        if number is not None and name is not None:
+            found.append(Image(number, name, _text(item.get("vm_image_description")) or ""))
+    return tuple(found)
+
+
+def instances(body: Any) -> tuple[tuple[Instance, ...], bool]:
+    """The machines of a listing, and whether all of it could be read."""
+    listed = _get(body, "runningInstances")
+    if not isinstance(listed, list):
+        return (), False
+    found = [instance(item) for item in listed]
+    return tuple(item for item in found if item is not None), all(item is not None for item in found)
+
+
+def one_instance(body: Any) -> Instance | None:
+    """The machine of `GET /instance/{uuid}`: a list of one, or one object."""
+    listed = _get(body, "runningInstances")
+    if isinstance(listed, list):
+        return instance(listed[0]) if listed else None
+    return instance(_get(body, "runningInstance"))
+
+
+def instance(item: Any) -> Instance | None:
+    """One machine; None where it has no uuid."""
+    if not isinstance(item, Mapping):
+        return None
+    uuid = _text(item.get("uuid"))
+    if uuid is None:
+        return None
+    product = _mapping(item.get("product"))
+    # Zero means "not known", never "free": then the price before the coupon is what is charged.
+    price = parse_price(product.get("final_price_hr")) or parse_price(product.get("price_hr"))
+    return Instance(
+        uuid=uuid,
+        name=_text(item.get("name")) or "",
+        status=_text(item.get("status")) or "",
+        os_booted=_integer(item.get("os_booted")) == 1,
+        ip=_text(item.get("ip")),
+        ssh_port=_integer(item.get("ssh_port")),
+        username=_text(item.get("username")),
+        product=_text(product.get("name")),
+        price_micros_per_hour=price,
+        region=_text(_mapping(item.get("region")).get("name")),
+        image=_text(_mapping(item.get("image")).get("name")),
+        created=_time(item.get("created")),
+        command_startup=_text(item.get("command_startup")),
+    )
+
+
+def ssh_keys(body: Any) -> tuple[SshKey, ...]:
+    """The account's keys."""
+    found = []
+    for item in _items(_get(body, "sshKeys")):
+        number, name = _text(item.get("id")), _text(item.get("name"))
+        if number is not None and name is not None:
+            found.append(SshKey(number, name, _text(item.get("public_key")) or ""))
+    return tuple(found)
+
+
+def coupon(item: Any) -> Coupon | None:
+    """A coupon; None where there is none."""
+    found = _mapping(item)
+    code = _text(found.get("code"))
+    if code is None:
+        return None
+    return Coupon(code, _text(found.get("discountPercent")), _time(found.get("deactivationDate")))
+
+
+def coupon_products(item: Any) -> tuple[CouponProduct, ...]:
+    """The products of a coupon: a flat list, or a list of lists."""
+    found = []
+    for product in _flat(item):
+        name = _text(product.get("name"))
+        if name is not None:
+            available = product.get("inventoryAvailable")
+            found.append(
+                CouponProduct(
+                    name,
+                    _text(product.get("description")) or "",
+                    parse_price(product.get("pricePerHour")),
+                    available if isinstance(available, bool) else None,
+                )
+            )
+    return tuple(found)
+
+
+def billing(body: Any) -> Billing:
+    """The recharge settings."""
+    found = _mapping(body)
+    return Billing(
+        _text(found.get("billingMethod")),
+        _integer(found.get("rechargeThresholdCents")),
+        _integer(found.get("rechargeAmountCents")),
+    )
+
+
+def _product(item: Any) -> Product | None:
+    outer = _mapping(item)
+    kind = _mapping(outer.get("instance_type"))
+    name = _text(kind.get("name"))
+    if name is None:
+        return None
+    specs = _mapping(kind.get("specs"))
+    regions = [_text(region.get("name")) for region in _items(outer.get("regions_with_capacity_available"))]
+    capacity = _integer(outer.get("capacity_available"))
+    return Product(
+        name=name,
+        description=_text(kind.get("description")) or "",
+        price_micros_per_hour=cents_to_micros(kind.get("price_cents_per_hour")),
+        capacity=capacity if capacity is None or capacity >= 0 else None,
+        regions=tuple(region for region in regions if region is not None),
+        vcpus=_integer(specs.get("vcpu_count")),
+        memory_gib=_integer(specs.get("memory_gib")),
+        storage_gb=_integer(specs.get("storage_gb")),
+    )
+
+
+def _get(body: Any, name: str) -> Any:
+    return body.get(name) if isinstance(body, Mapping) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, Mapping))
+
+
+def _flat(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            if isinstance(item, Mapping):
+                yield item
+            elif isinstance(item, list):
+                yield from _items(item)
+
+
+def _text(value: Any) -> str | None:
+    """Text, or a number as text; None for what is empty or something else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip() if isinstance(value, str) else str(value)
+    return text or None
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 63 else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 1 << 53 else None
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", value):
+        return int(value)
+    return None
+
+
+def _time(value: Any) -> datetime | None:
+    text = _text(value)
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
