@@ -125,12 +125,12 @@ class Faults(BaseModel):
     date_offset_seconds: float = 0.0  # how far the Date header is from the truth
 
     _lock: threading.RLock = PrivateAttr(default_factory=threading.RLock)
-    _watcher: Callable[[str], None] = PrivateAttr(default=lambda name: None)
+    _watcher: Callable[[str], None] | None = PrivateAttr(default=None)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign, validated, and tell who watches."""
         super().__setattr__(name, value)
-        if not name.startswith("_"):
+        if self._watcher is not None and not name.startswith("_"):
             self._watcher(name)
 
     def watch(self, watcher: Callable[[str], None]) -> None:

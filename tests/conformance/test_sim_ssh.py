@@ -251,7 +251,7 @@ def test_a_startup_command_can_let_in(account: Account) -> None:
 
 
 def test_the_host_key_is_the_machines_own(account: Account, machine: tuple[str, paramiko.SSHClient]) -> None:
-    uuid, ssh = machine
+    _, ssh = machine
     transport = ssh.get_transport()
     assert transport is not None
     shown = transport.get_remote_server_key()
@@ -265,12 +265,12 @@ def test_the_host_key_is_the_machines_own(account: Account, machine: tuple[str, 
 
 def test_connections_that_are_cut(account: Account) -> None:
     with account.machine() as (uuid, client):
-        with channel(client) as chan:
-            chan.settimeout(30)
-            chan.exec_command("echo started; sleep 1000")
-            assert chan.recv(100) == b"started\n"
-            account.sim.drop_ssh(uuid)
-            assert chan.recv(100) == b""
+        chan = channel(client)
+        chan.settimeout(30)
+        chan.exec_command("echo started; sleep 1000")
+        assert chan.recv(100) == b"started\n"
+        account.sim.drop_ssh(uuid)
+        assert chan.recv(100) == b""
         transport = client.get_transport()
         assert transport is not None
         wait_until(lambda: not transport.is_active(), what="the cut noticed")
