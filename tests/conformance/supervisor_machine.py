@@ -7,6 +7,7 @@ run.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -103,8 +104,7 @@ class Machine:
             if kind is None:
                 wait_until(lambda: not self.processes(), timeout=15, what="the end of every process")
         finally:
-            for process in self.processes():
-                process.kill()
+            self.kill_all()
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this machine that is not a zombie."""
@@ -116,6 +116,14 @@ class Machine:
             except psutil.Error:
                 continue
         return found
+
+    def kill_all(self) -> int:
+        """Kill every process of this machine; how many there were."""
+        processes = self.processes()
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        return len(processes)
 
     def exec(self, line: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """What sshd does with an exec request."""

@@ -47,7 +47,6 @@ EXACT: dict[str, tuple[str | list[str], bytes, int]] = {
     "pipefail": ("set -eo pipefail; false | true; echo no", b"", 1),
     "quotes and dollars": ("echo \"it's\" '$HOME' \"a\"$'\\n'b '😁'", "it's $HOME a\nb 😁\n".encode(), 0),
     "several lines": ("echo a\necho b\n\n# c\n", b"a\nb\n", 0),
-    "no such program": (["no-such-program"], None, 127),  # type: ignore[list-item, dict-item]
     "words": (["printf", "%s|", "a b", "it's", '"', "$HOME", "x\ny", "😁", "", "*", "\\"], None, 0),  # type: ignore[dict-item]
     "words with an equals sign": (["env", "A=1", "sh", "-c", "echo $A"], b"1\n", 0),
     "a script with a NUL in its data": ("printf 'a\\0b'", b"a\0b", 0),
@@ -58,7 +57,6 @@ EXACT["tee in a substitution"] = (
     0,
 )
 EXACT["words"] = (EXACT["words"][0], "a b|it's|\"|$HOME|x\ny|😁||*|\\|".encode(), 0)
-del EXACT["no such program"]
 
 
 @each_shell

@@ -87,8 +87,7 @@ POSIX::setsid();
 exec {$ARGV[0]} @ARGV or exit 127' "$@"
     fi
     exec python3 -c 'import os, signal, sys
-for name in "HUP INT QUIT PIPE TERM".split():
- signal.signal(getattr(signal, "SIG" + name), signal.SIG_DFL)
+[signal.signal(getattr(signal, "SIG" + name), signal.SIG_DFL) for name in "HUP INT QUIT PIPE TERM".split()]
 os.setsid()
 os.execvp(sys.argv[1], sys.argv[1:])' "$@"
 }
@@ -152,7 +151,7 @@ state() {
         if [ -n "$command" ]; then echo "running ${command%% *}"; else echo starting; fi
     elif [ -e "$run/exit" ]; then
         state
-    elif living "$command" || living "$(who keeper)"; then
+    elif living "$command" || living "$(who keeper)" || living "$(who ender)"; then
         if [ -n "$command" ]; then echo "running ${command%% *} unattended"; else echo starting; fi
     elif [ ! -e "$run/supervisor" ] && living "$(readlink "$home/accepted")"; then
         echo starting
@@ -182,6 +181,11 @@ end') ;;
             exit 1
             ;;
     esac
+    if ! can setsid && ! can perl && ! can python3; then
+        echo "refused $(state)"
+        echo "supervisor: there is no setsid, perl or python3 here" >&2
+        exit 1
+    fi
     # Making a link is atomic, exclusive, and tells who made it. A second one fails here, for ever.
     if [ -L "$home/accepted" ] || ! ln -s "$(identity $$)" "$home/accepted" 2>/dev/null; then
         echo "refused $(state)"
@@ -204,7 +208,7 @@ supervise() {
     [ "$tail" -le 16777216 ] || tail=16777216
     head=$((limit - tail))
     mkdir work && mkfifo pipe alive held kept.pipe over.pipe && : >log && echo "$head" >limit || exit 1
-    for name in exit.new kept over sum front; do
+    for name in exit.new kept over sum front ender; do
         printf '%200s\n' '' >"$name" || exit 1
     done
     printf '%s\n' "$payload" | sed -n 3p | unbase64 >script || exit 1
@@ -345,6 +349,9 @@ front_ended() {
 # finish CODE CAUSE: the command's own process is dead; close the log and write the record.
 finish() {
     cd "$run" || exit 1
+    # Where the whole machine is taken down, whoever is killed a moment after the command must not call that the
+    # command's own end.
+    case $1 in - | 129 | 1[3-9]?) [ -L verdict ] || sleep 0.3 ;; esac
     ln -s "$2" verdict 2>/dev/null # unless a stop was first
     group=$(who command.id)
     group=${group%% *}
@@ -406,6 +413,7 @@ keep() {
 # supervisor makes it when the command has ended by itself.
 end() {
     cd "$run" || exit 1
+    note ender "$(identity $$)" # where the others were killed, it is the one to write the record
     within 20 test -e command.id
     command=$(who command.id)
     living "$command" || exit 0
