@@ -155,7 +155,7 @@ class Cloud:
         """Restart: processes gone, disk kept. Raises Refusal 404 if one does not exist; then none is."""
         machines = [self.live(uuid) for uuid in dict.fromkeys(wanted)]
         for machine in machines:
-            machine.set_phase("booting")
+            machine.leave("booting")
             self._do(self._restart(machine))
         return machines
 
@@ -186,7 +186,7 @@ class Cloud:
 
     def _end(self, machine: Machine, terminating: float, terminated: float) -> None:
         machine.ended = self.clock.now()
-        machine.set_phase("terminating" if terminating else "terminated" if terminated else "gone")
+        machine.leave("terminating" if terminating else "terminated" if terminated else "gone")
         self.stock[machine.order.product.name] += 1
         self._do(machine.destroy())
         if terminating or terminated:
@@ -201,7 +201,7 @@ class Cloud:
 
     def stop(self, machine: Machine) -> None:
         """The service stops it, as when a recharge fails: its processes end, it stays and is billed."""
-        machine.set_phase("stopped")
+        machine.leave("stopped")
         self._do(machine.halt())
 
     # Keys and coupons

@@ -103,9 +103,7 @@ class Machine:
 
     def boot(self) -> None:
         """Begin to boot; processes of an earlier life must be gone already."""
-        if self._life is not None:
-            self._life.cancel()
-        self.set_phase("booting")
+        self.leave("booting")
         self._life = asyncio.get_running_loop().create_task(self._boot())
 
     async def _boot(self) -> None:
@@ -165,12 +163,16 @@ class Machine:
             except OSError as error:
                 log.write(f"{error}\n".encode())
 
-    async def halt(self) -> None:
-        """End its connections and processes, to the last one; the disk stays."""
+    def leave(self, phase: Phase) -> None:
+        """Enter a phase in which nothing runs; what is running is to be ended by halt or destroy at once."""
+        self.set_phase(phase)
         self.reachable = False
         for task in (self._life, *self._tasks):
             if task is not None:
                 task.cancel()
+
+    async def halt(self) -> None:
+        """End its connections and processes, to the last one; the disk stays."""
         self.door.refuse()
         self.door.drop()
         await in_thread(partial(processes.kill, self.uuid, self.folder, self.pids()))

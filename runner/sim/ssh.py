@@ -34,16 +34,18 @@ class Door:
         self.servers: set[Child] = set()  # OpenSSH: one sshd for each connection
         self.frozen = False
         self._sent = 0
-        self._silent: set[socket.socket] = set()
+        self._waiting: set[socket.socket] = set()  # connections that are not served (yet)
         self._socket = _bound(0)
         self.port: int = self._socket.getsockname()[1]
-        self._accepting: asyncio.Task[None] | None = None
+        self._open = False
 
     def open(self) -> None:
         """Answer from now on."""
-        if self._accepting is None:
+        if not self._open:
+            self._open = True
             self._socket.listen(128)
-            self._accepting = asyncio.get_running_loop().create_task(self._accept())
+            self._socket.setblocking(False)
+            asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
     def refuse(self) -> None:
         """Refuse new connections from now on. The port stays ours."""
@@ -57,10 +59,10 @@ class Door:
         self.drop()
 
     def _close_socket(self) -> bool:
-        accepting, self._accepting = self._accepting, None
-        if accepting is None:
+        if not self._open:
             return False
-        accepting.cancel()
+        self._open = False
+        asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
         return True
 
@@ -71,9 +73,9 @@ class Door:
         for process in self._sshd():
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        for raw in self._silent:
+        for raw in self._waiting:
             raw.close()
-        self._silent.clear()
+        self._waiting.clear()
         self._sent = 0
 
     def freeze(self, frozen: bool) -> None:
@@ -114,26 +116,26 @@ class Door:
         if self._sent > limit and self.machine.faults.take("ssh_drops"):
             self.drop()
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._socket.setblocking(False)
-        while True:
-            try:
-                raw, _ = await loop.sock_accept(self._socket)
-            except OSError:  # too many open files, say: the next one may fare better
-                await asyncio.sleep(0.05)
-                continue
-            mode = self.machine.ssh
-            if mode == "drop":
-                raw.close()
-            elif mode == "hang" or self.frozen:
-                self._silent.add(raw)
-            elif self.machine.sshd is not None:
-                self._hand_over(raw)
-            else:
-                self.machine.keep(self._serve(raw))
+    def _accept(self) -> None:
+        try:
+            raw, _ = self._socket.accept()
+        except OSError:  # the client has left already, or there are too many open files: it may ask again
+            return
+        mode = self.machine.ssh
+        if mode == "drop":
+            raw.close()
+            return
+        self._waiting.add(raw)
+        if mode == "hang" or self.frozen:
+            return
+        if self.machine.sshd is not None:
+            self._hand_over(raw)
+        else:
+            self.machine.keep(self._serve(raw))
 
     async def _serve(self, raw: socket.socket) -> None:
+        self._waiting.discard(raw)
+        raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError, asyncssh.Error, asyncio.TimeoutError):
             connection = await asyncssh.run_server(
@@ -160,6 +162,7 @@ class Door:
 
     def _hand_over(self, raw: socket.socket) -> None:
         """Let OpenSSH's sshd serve this connection."""
+        self._waiting.discard(raw)
         raw.setblocking(True)
         try:
             child = self.machine.start_sshd(raw.fileno())

@@ -40,6 +40,14 @@ def faults(account: Account) -> Faults:
     return account.sim.faults
 
 
+def until_cut(chan: paramiko.Channel, size: int) -> bytes:
+    """Receive; a cut is an end of file, or an error where paramiko was just about to open its window."""
+    try:
+        return chan.recv(size)
+    except (EOFError, OSError):
+        return b""
+
+
 # Whole answers
 
 
@@ -94,7 +102,7 @@ def test_a_slow_answer(account: Account, faults: Faults) -> None:
 
 
 def test_an_effect_that_comes_after_the_client_gave_up(account: Account, faults: Faults) -> None:
-    faults.add(operation="deployInstance", kind="slow", seconds=0.6, late_effect=True, times=1)
+    faults.add(operation="deployInstance", kind="slow", seconds=2, late_effect=True, times=1)
     with pytest.raises(httpx.ReadTimeout):
         account.http.post("/instance/launch", json=DEPLOY, timeout=0.1)
     assert account.listed() == {}
@@ -179,15 +187,10 @@ def test_no_key_api(account: Account, faults: Faults) -> None:
 
 
 def test_too_many_requests() -> None:
-    with simulated(SimConfig(rate_limit=2)) as account:
-        statuses = [account.http.get("/images").status_code for _ in range(6)]
-        assert statuses[:2] == [200, 200]
-        assert 429 in statuses
-        limited = wait_until(
-            lambda: next((a for a in [account.http.get("/images")] if a.status_code == 429), None),
-            what="a 429",
-        )
-        assert limited is not None
+    with simulated(SimConfig(rate_limit=0.01)) as account:
+        assert account.http.get("/images").status_code == 200
+        limited = account.http.get("/images")
+        assert limited.status_code == 429
         assert limited.headers["retry-after"] == "1"
 
 
@@ -251,7 +254,7 @@ def test_startup_commands_that_run_again(account: Account, faults: Faults, again
 
 
 def test_a_startup_command_that_comes_after_ssh(account: Account, faults: Faults) -> None:
-    faults.startup_delay_seconds = 0.5
+    faults.startup_delay_seconds = 2
     with account.machine(command="touch ran", sshKeys=["fleet key"]) as (_, client):
         assert run(client, "ls").out == b""
         wait_until(lambda: run(client, "ls").out == b"ran\n", what="the startup command")
@@ -271,7 +274,7 @@ def test_host_keys_that_do_not_match(account: Account, faults: Faults, what: str
 
 
 def test_ssh_that_refuses_for_a_while_after_boot(account: Account, faults: Faults) -> None:
-    faults.ssh_delay_seconds = 0.6
+    faults.ssh_delay_seconds = 2
     uuid = account.deploy()
     port = account.ready(uuid)["ssh_port"]
     assert refused(port)
@@ -331,7 +334,7 @@ def test_ssh_cut_after_so_many_bytes(account: Account, faults: Faults) -> None:
         faults.change({"ssh_drop_after_bytes": 1_000_000, "ssh_drops": 1})
         chan = channel(client)
         chan.exec_command("head -c 5000000 /dev/zero")
-        assert 0 < len(read_all(chan.recv)) < 5_000_000
+        assert 0 < len(read_all(lambda size: until_cut(chan, size))) < 5_000_000
         with account.connect(uuid) as again:
             assert len(run(again, "head -c 5000000 /dev/zero").out) == 5_000_000
 
@@ -357,7 +360,7 @@ def test_the_password_of_the_listing(allowed: bool) -> None:
 def test_a_listing_that_lags(account: Account, faults: Faults) -> None:
     old = account.deploy()
     account.ready(old)
-    faults.listing_lag_seconds = 0.5
+    faults.listing_lag_seconds = 2
     wait_until(lambda: account.listed().get(old, {}).get("os_booted"), what="the old one listed")
     new = account.deploy()
     account.terminate(old)
@@ -426,7 +429,7 @@ def test_a_terminate_that_is_accepted_and_ignored(account: Account, faults: Faul
 def test_a_terminate_that_takes_its_time(account: Account, faults: Faults) -> None:
     uuid = account.deploy()
     account.ready(uuid)
-    faults.change({"terminate_seconds": 0.4, "terminated_listed_seconds": 0.4})
+    faults.change({"terminate_seconds": 2, "terminated_listed_seconds": 1})
     account.terminate(uuid)
     assert account.listed()[uuid]["status"] == "terminating"
     assert account.listed()[uuid]["os_booted"] == 0
