@@ -125,12 +125,29 @@ _LOOKUP = {(row.state, row.event): row for row in TABLE}
 REASONS: dict[State, frozenset[str]] = {
     State.SUCCEEDED: frozenset({"exit_code"}),
     State.FAILED: frozenset(
-        ["exit_code", "boot_timeout", "deploy_failed", "lost", "dependency_failed", "host_key", "secret_key", "coupon", "setup_failed", "upload_failed"]
+        [
+            "exit_code",
+            "boot_timeout",
+            "deploy_failed",
+            "lost",
+            "dependency_failed",
+            "host_key",
+            "secret_key",
+            "coupon",
+            "setup_failed",
+            "upload_failed",
+        ]
     ),
     State.EXPIRED: frozenset({"max_runtime", "max_cost", "idle"}),
     State.CANCELLED: frozenset({"cancelled_by_user"}),
     State.QUEUED: frozenset(
-        ["no_capacity", "waiting_for_price", "waiting_for_budget", "waiting_for_dependency", "waiting_for_slot"]
+        [
+            "no_capacity",
+            "waiting_for_price",
+            "waiting_for_budget",
+            "waiting_for_dependency",
+            "waiting_for_slot",
+        ]
     ),
 }
 """The machine-readable reasons of each state that has any."""

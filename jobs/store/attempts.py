@@ -20,7 +20,7 @@ from jobs.store import doom
 from jobs.store.database import Database
 from jobs.store.leases import LEASE
 from jobs.store.leases import LEASE
-from jobs.store.transitions import AttemptLease, Change, Stale, move
+from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
 
 
 @dataclass(frozen=True)
@@ -134,18 +134,11 @@ def order_deploy(db: Database, work: Work, lease: AttemptLease) -> None:
 
 
 def deployed(db: Database, work: Work, lease: AttemptLease, uuid: str) -> None:
-    """The API answered with the new machine's uuid."""
+    """The API answered with the new machine's uuid; whoever attends to it takes a lease of his own."""
     with db.write() as session:
         now = db.now(session)
-        _move(
-            session,
-            now,
-            Event.DEPLOYED,
-            work,
-            lease,
-            State.DEPLOYING,
-            Change(None, f"{work.product} is booting"),
-        )
+        change = Change(None, f"{work.product} is booting", attempt=RELEASED)
+        _move(session, now, Event.DEPLOYED, work, lease, State.DEPLOYING, change)
         _write_instance(session, work, ("intended", "unknown"), state="live", uuid=uuid)
 
 

@@ -1,7 +1,7 @@
 """What all workers share about the API: its two requests a second, and what it said lately.
 
 The tickets are one row: the moment at which the next call may begin. Who is urgent may book ahead of
-now, who is not must find the row in the past; so a share is always left for terminate and list, however
+now, who is not must find the row near it; so a share is always left for terminate and list, however
 many deploys wait.
 """
 
@@ -20,7 +20,7 @@ from jobs.store.leases import upsert
 INTERVAL = timedelta(milliseconds=500)
 """Two requests a second: clients of the live service that stay below it are not refused."""
 
-BOOK_AHEAD = (timedelta(seconds=4), timedelta(seconds=2), timedelta(0), timedelta(milliseconds=-500))
+BOOK_AHEAD = (timedelta(seconds=4), timedelta(seconds=2), timedelta(milliseconds=500), timedelta(0))
 """How far ahead of now a call may book, in the order terminate, list, deploy, rest."""
 
 

@@ -18,7 +18,7 @@ from jobs.ids import InstanceName, parse_instance_name
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State
 from jobs.store.database import Database
-from jobs.store.transitions import Change, Lead, confirm_lead, move
+from jobs.store.transitions import RELEASED, Change, Lead, confirm_lead, move
 
 LAG = timedelta(seconds=90)
 """How far the listing may be behind: the grace of unclaimed machines, and the distance of two absences."""
@@ -152,7 +152,14 @@ def _seen(
         if wanted and attempt is not None:
             row.state = "live"
             session.flush()
-            _move(session, now, lead, Event.DEPLOYED, attempt, Change(None, f"{row.product} is booting"))
+            _move(
+                session,
+                now,
+                lead,
+                Event.DEPLOYED,
+                attempt,
+                Change(None, f"{row.product} is booting", attempt=RELEASED),
+            )
         else:
             _doom(row, now, "a stray of a deploy that was given up", findings)
     _facts(row, seen, now)

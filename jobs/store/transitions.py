@@ -57,6 +57,9 @@ class Person:
     who = Who.PERSON
 
 
+RELEASED: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}
+"""What a move writes into an attempt that somebody else goes on with."""
+
 Guard = JobLease | AttemptLease | Lead | Person
 
 
