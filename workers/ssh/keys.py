@@ -1,0 +1,124 @@
+"""Our SSH key: made on first use, once, however many processes come at the same time.
+
+It is written whole beside its place and linked there, which fails if somebody was first: nobody ever reads
+half a key, and no key is replaced after it was handed out. The private part is read from this file only.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from jobs.errors import InvalidSettings
+from workers.ssh.errors import fingerprint
+
+PrivateKey = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """``public_line`` is "type base64" without a comment, ``fingerprint`` as OpenSSH writes it."""
+
+    private_path: Path
+    public_line: str
+    fingerprint: str
+
+
+def ensure_key(path: Path) -> KeyPair:
+    """The key at *path*; an ed25519 key is made there, mode 0600, if there is none.
+
+    Raises InvalidSettings where it cannot be read, written or used.
+    """
+    try:
+        if not path.exists():
+            _make(path)
+        key = _private_key(path)
+    except OSError as error:
+        raise _invalid(path, f"cannot be used: {(error.strerror or str(error)).lower()}") from None
+    line = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    public_line = " ".join(line.decode("ascii").split()[:2])
+    return KeyPair(path, public_line, fingerprint(public_line))
+
+
+def load_key(path: Path) -> paramiko.PKey:
+    """The private key at *path* for paramiko. Raises InvalidSettings."""
+    try:
+        key = _private_key(path)
+    except OSError as error:
+        raise _invalid(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+    text = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    ).decode("ascii")
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return paramiko.Ed25519Key.from_private_key(io.StringIO(text))
+    if isinstance(key, rsa.RSAPrivateKey):
+        return paramiko.RSAKey.from_private_key(io.StringIO(text))
+    return paramiko.ECDSAKey.from_private_key(io.StringIO(text))
+
+
+def _private_key(path: Path) -> PrivateKey:
+    with path.open("rb") as file:
+        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            raise _invalid(path, f"may be read by others; run `chmod 600 {path}`")
+        data = file.read()
+    try:
+        if b"OPENSSH PRIVATE KEY" in data:
+            key: object = serialization.load_ssh_private_key(data, password=None)
+        else:
+            key = serialization.load_pem_private_key(data, password=None)
+    except TypeError:
+        raise _invalid(path, "has a passphrase, and nobody is there to type it; use one without") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise _invalid(path, "holds no private key in OpenSSH's format") from None
+    if isinstance(key, PrivateKey):
+        return key
+    raise _invalid(path, "is of a kind that is not supported; use an ed25519 key")
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    new = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _put(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _put(new: Path, path: Path) -> None:
+    """Give *new* the name *path*, unless somebody else was first."""
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        return
+    except OSError:
+        # No hard links on this file system: the last one wins. Whoever reads later reads that one.
+        if not path.exists():
+            new.rename(path)
+
+
+def _invalid(path: Path, what: str) -> InvalidSettings:
+    return InvalidSettings(f"The SSH key {path} (RUNNER_SSH_KEY) {what}.")

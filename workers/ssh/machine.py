@@ -1,0 +1,110 @@
+"""A machine that we are logged into: the supervisor's verbs as methods.
+
+Every method may raise Unreachable, after which the connection is not worth keeping, and BadAnswer where what
+the machine says makes no sense. All may be called from any thread, and ``close`` ends those that wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from workers.ssh import channel
+from workers.ssh.channel import Answer, Channel
+from workers.ssh.errors import BadAnswer, printable
+from workers.ssh.wire import Wire
+from workers.supervisor import (
+    GoAnswer,
+    MachineState,
+    UnreadableAnswer,
+    parse_attestations,
+    parse_go,
+    parse_state,
+    parse_stop,
+    shell,
+)
+
+QUESTION_SECONDS = 20.0
+START_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+class Machine:
+    """One persistent connection. ``host_key`` is "type base64", ``where`` is for sentences."""
+
+    def __init__(self, wire: Wire, where: str, host_key: str) -> None:
+        self._wire = wire
+        self.where = where
+        self.host_key = host_key
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, and every wait on it. Any number of times."""
+        self._wire.close()
+
+    def attestations(self, attempt_id: str) -> dict[str, str] | None:
+        """The machine's host-key attestations by type; None where there are none, or none of our files."""
+        answer = self._run(shell(attempt_id, "attest"))
+        if answer.status != 0 or not answer.stdout.strip():
+            return None
+        return self._read(parse_attestations, answer.stdout)
+
+    def bootstrap(self, script: str) -> None:
+        """Bring our files, by the same script that the startup command runs."""
+        answer = self._run("sh", stdin=script.encode("ascii"), seconds=START_SECONDS)
+        if answer.status != 0:
+            raise self._failed("our files could not be brought", answer)
+
+    def go(self, attempt_id: str, payload: bytes) -> GoAnswer:
+        """Start the command, once. Unreachable leaves open whether it was started."""
+        answer = self._run(shell(attempt_id, "go"), stdin=payload, seconds=START_SECONDS)
+        if not answer.stdout.strip():
+            raise self._failed("the command could not be started", answer)
+        told = self._read(parse_go, _last_line(answer.stdout))
+        if not told.accepted and told.state.kind == "none":
+            raise self._failed("the command was refused", answer)
+        return told
+
+    def state(self, attempt_id: str) -> MachineState:
+        """What runs there now."""
+        answer = self._run(shell(attempt_id, "state"))
+        if answer.status != 0:
+            raise self._failed("its state could not be read", answer)
+        return self._read(parse_state, _last_line(answer.stdout))
+
+    def stop(self, attempt_id: str, cause: str, grace: int) -> MachineState:
+        """TERM now and KILL after *grace* seconds; ``running`` while it is being stopped."""
+        answer = self._run(shell(attempt_id, "stop", cause, grace))
+        if answer.status != 0:
+            raise self._failed("the command could not be stopped", answer)
+        return self._read(parse_stop, _last_line(answer.stdout)) or MachineState("running")
+
+    def follower(self, attempt_id: str, offset: int) -> Channel:
+        """The running `follow`; see workers.ssh.tail, which reads it."""
+        with channel.deadline(self._wire, self.where, QUESTION_SECONDS):
+            return Channel(self._wire, self.where, shell(attempt_id, "follow", offset))
+
+    def _run(self, line: str, *, stdin: bytes = b"", seconds: float = QUESTION_SECONDS) -> Answer:
+        return channel.run(self._wire, self.where, line, stdin=stdin, seconds=seconds)
+
+    def _read(self, parse: Callable[[bytes], T], answer: bytes) -> T:
+        try:
+            return parse(answer)
+        except UnreadableAnswer as error:
+            raise BadAnswer(f"{self.where}: {error}") from None
+
+    def _failed(self, what: str, answer: Answer) -> BadAnswer:
+        said = printable(answer.stderr or answer.stdout) or "nothing was said"
+        return BadAnswer(f"{self.where}: {what} (status {answer.status}: {said})")
+
+
+def _last_line(answer: bytes) -> bytes:
+    """Profiles of images may print something of their own first."""
+    lines = answer.strip().splitlines()
+    return lines[-1] if lines else b""

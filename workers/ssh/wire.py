@@ -1,0 +1,143 @@
+"""paramiko's transport, made fit for connections of hours that nobody watches.
+
+Its keepalives ask for no answer, so a peer whose packets are dropped is never noticed; its handshake keeps a
+thread that delays our exit; its timers follow the wall clock, which may jump; and its log goes to standard
+error. All of that is repaired here, in the packet reader that paramiko lets us choose. Time is counted in the
+ticks of paramiko's own thread: a process that was suspended for an hour has not waited for its peer so long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Callable
+
+import paramiko
+from paramiko.common import cMSG_GLOBAL_REQUEST
+from paramiko.message import Message
+from paramiko.packet import Packetizer
+
+LOG_NAME = "workers.ssh.wire"
+
+# What paramiko tells of broken connections reaches its callers as exceptions; its log is for debugging only.
+_quiet = logging.getLogger(LOG_NAME)
+_quiet.addHandler(logging.NullHandler())
+_quiet.propagate = False
+_quiet.setLevel(logging.CRITICAL)
+
+TICK_SECONDS = 1.0
+"""How often a quiet connection wakes up. Data wakes it at once; this is only for counting silence."""
+
+
+class Silent(paramiko.SSHException):
+    """Nothing was heard from the peer for too long, though it was asked."""
+
+
+class Packets(Packetizer):
+    """Reads and writes packets, asks a quiet peer for a sign of life, and gives up a silent one."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._socket = sock
+        self._ask: Callable[[], None] | None = None
+        self._interval = self._patience = self._longest_tick = 0.0
+        self._silence = self._next_question = 0.0
+        self._ticked = time.monotonic()
+
+    def watch(self, interval: float, patience: float, ask: Callable[[], None]) -> None:
+        """From now on call *ask* every *interval* seconds of silence, and end after *patience* seconds."""
+        tick = min(TICK_SECONDS, interval / 4)
+        self._socket.settimeout(tick)
+        self._interval, self._patience, self._longest_tick = interval, patience, 2 * tick
+        self._heard()
+        self._ask = ask
+
+    def read_message(self) -> tuple[int, Message]:
+        """One packet, as paramiko reads it; the peer is alive."""
+        found = super().read_message()
+        self._heard()
+        return found
+
+    def write_all(self, out: bytes) -> None:  # type: ignore[override]  # bytes is all that paramiko gives
+        """Send all of *out*; EOFError where the peer takes nothing for too long."""
+        rest = memoryview(out)
+        stalled, before = 0.0, time.monotonic()
+        while rest:
+            try:
+                sent = self._socket.send(rest)
+            except TimeoutError:
+                now = time.monotonic()
+                stalled, before = stalled + min(now - before, self._longest_tick), now
+                if self.closed or (self._ask is not None and stalled > self._patience - self._interval):
+                    raise EOFError from None
+            except OSError:
+                raise EOFError from None
+            else:
+                rest = rest[sent:]
+                stalled, before = 0.0, time.monotonic()
+
+    # The handshake's deadline is kept by who connects: it closes the socket. No timer of its own then.
+
+    def start_handshake(self, timeout: float) -> None:
+        """Nothing to do."""
+
+    def handshake_timed_out(self) -> bool:
+        """Never."""
+        return False
+
+    def complete_handshake(self) -> None:
+        """Nothing to do."""
+
+    def _heard(self) -> None:
+        self._silence, self._next_question = 0.0, self._interval
+        self._ticked = time.monotonic()
+
+    def _check_keepalive(self) -> None:
+        """Called by paramiko's thread after each tick in which nothing came."""
+        if self._ask is None:
+            return
+        now = time.monotonic()
+        self._silence += min(now - self._ticked, self._longest_tick)
+        self._ticked = now
+        if self._silence > self._patience:
+            raise Silent(f"nothing was heard from it for {self._silence:.0f} s")
+        if self._silence >= self._next_question and not self.need_rekey():
+            self._next_question += self._interval
+            self._ask()
+
+
+class Wire(paramiko.Transport):
+    """One SSH connection. ``close`` may be called by any thread, and wakes all that wait on it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, packetizer_class=Packets)
+        self._socket = sock
+        self.set_log_channel(LOG_NAME)
+
+    def keep_alive(self, interval: float, patience: float) -> None:
+        """Ask the peer after each *interval* seconds of silence; the connection ends after *patience*."""
+        packets = self.packetizer
+        if isinstance(packets, Packets):
+            packets.watch(interval, patience, self._question)
+
+    def close(self) -> None:
+        """End the connection and its thread; all that waits on it fails at once. Any number of times."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and cleans up by itself
+        if self.is_alive():
+            self.join(2.0)
+        super().close()
+        self._socket.close()
+
+    def _question(self) -> None:
+        # An unknown request is answered with a failure, which is all that is wanted. During a key exchange
+        # nothing may be sent, and this thread must not wait for the end of it.
+        if not self.clear_to_send.is_set():
+            return
+        question = Message()
+        question.add_byte(cMSG_GLOBAL_REQUEST)
+        question.add_string("keepalive@openssh.com")
+        question.add_boolean(True)
+        self._send_user_message(question)  # type: ignore[attr-defined]  # no public way asks and does not wait
