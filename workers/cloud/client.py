@@ -11,80 +11,40 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from enum import IntEnum
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-import httpx
-
-from jobs.errors import ApiError, NoAnswer, NotFound, RateLimited, ServerTrouble, Unsettled
+from jobs.errors import ApiError, BadRequest, NoAnswer, NotFound, RateLimited, Unsettled
+from jobs.values import shown
 from workers.cloud import errors, shapes
+from workers.cloud.gate import Gate, LocalGate, NoGate, Priority
+from workers.cloud.wire import Lost, NotSent, Reply, Revealing, Wire
 
-LARGEST_BODY = 32 << 20
+__all__ = ["Cloud", "DeployRequest", "Gate", "LocalGate", "NoGate", "Priority", "Revealing"]
+
 BATCH = 100
+"""How many machines one terminate may name."""
 DEADLINE_SECONDS = 20.0
 REQUEST_SECONDS = 10.0
-CONNECT_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 
-
-class Priority(IntEnum):
-    """Who goes first where several wait for their turn."""
-
-    TERMINATE = 0
-    LIST = 1
-    DEPLOY = 2
-    REST = 3
-
-
-class Gate(Protocol):
-    """Where a request waits for its turn. Raises RateLimited where that would come after *deadline_s* seconds."""
-
-    def enter(self, priority: Priority, deadline_s: float) -> None: ...
-
-
-class NoGate:
-    """Every request goes at once."""
-
-    def enter(self, priority: Priority, deadline_s: float) -> None:
-        """Do not wait."""
-
-
-class LocalGate:
-    """Two requests a second for this process: for commands that have no database."""
-
-    def __init__(self, interval: float = 0.5) -> None:
-        self._interval = interval
-        self._lock = threading.Lock()
-        self._next = time.monotonic()
-
-    def enter(self, priority: Priority, deadline_s: float) -> None:
-        """Wait for this request's turn."""
-        with self._lock:
-            now = time.monotonic()
-            turn = max(self._next, now - self._interval)
-            if turn - now > deadline_s:
-                raise RateLimited("too many requests wait for their turn", status=None)
-            self._next = turn + self._interval
-        time.sleep(max(0.0, turn - now))
-
-
-class Revealing(Protocol):
-    """Something that holds the token and shows it only when asked to."""
-
-    def reveal(self) -> str: ...
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class DeployRequest:
-    """What to rent. ``key_fields``: the spellings under which the names of keys are sent."""
+    """What to rent. ``key_fields``: the spellings under which the names of keys are sent.
+
+    Raises ValueError for what no machine can be rented with, before anything is sent.
+    """
 
     image_id: int
     product: str
@@ -94,6 +54,16 @@ class DeployRequest:
     key_fields: tuple[str, ...] = ("sshKey", "sshKeys")
     coupon: str | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.image_id, bool) or not isinstance(self.image_id, int):
+            raise ValueError("the id of an image is a whole number")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", self.name):
+            raise ValueError("an instance's name: letters, digits, - and _, 63 at most")
+        if not self.product:
+            raise ValueError("a deploy names its product")
+        if not self.command and not (self.key_names and self.key_fields):
+            raise ValueError("a machine with neither key nor command can be entered by nobody")
+
     def body(self) -> dict[str, Any]:
         """The request as the service wants it."""
         found: dict[str, Any] = {
@@ -101,8 +71,9 @@ class DeployRequest:
             "productName": self.product,
             "regionName": "any",
             "instanceName": self.name,
-            "command": self.command,
         }
+        if self.command:
+            found["command"] = self.command
         if self.key_names:
             found |= {name: list(self.key_names) for name in self.key_fields}
         if self.coupon is not None:
@@ -111,13 +82,26 @@ class DeployRequest:
 
 
 @dataclass(frozen=True)
-class _Answer:
-    body: Any
+class _Answer(Generic[T]):
+    value: T
     date: datetime
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """``pause``: the seconds that the service asks for. ``passing``: it may go better in a while."""
+
+    error: ApiError
+    pause: float | None = None
+    passing: bool = False
+
+
 class Cloud:
-    """One account. Threads share it; ``stopping`` ends every wait between two tries."""
+    """One account. Threads share it; ``stopping`` ends every wait between two tries.
+
+    ``timeout``: seconds that one request may take. Every operation takes ``deadline_s``, the seconds that it
+    may take in all, with waiting for its turn and repeating; RateLimited where no turn comes in time.
+    """
 
     def __init__(
         self,
@@ -128,23 +112,17 @@ class Cloud:
         timeout: float = REQUEST_SECONDS,
         stopping: threading.Event | None = None,
     ) -> None:
-        self._url = url.rstrip("/")
-        self._token = token
+        self._wire = Wire(url, token)
         self._gate = gate or NoGate()
         self._timeout = timeout
         self._stopping = stopping or threading.Event()
-        self._http = httpx.Client(
-            headers={"Accept": "application/json", "User-Agent": "gpu-job-runner"},
-            follow_redirects=False,
-            trust_env=not _loopback(self._url),  # a proxy is for the way out, never for this computer
-        )
 
     def __repr__(self) -> str:
-        return f"Cloud({self._url!r})"
+        return f"Cloud({self._wire.url!r})"
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._wire.close()
 
     def __enter__(self) -> Cloud:
         return self
@@ -154,283 +132,289 @@ class Cloud:
     ) -> None:
         self.close()
 
+    # What there is
+
     def list_products(self, *, deadline_s: float = DEADLINE_SECONDS) -> tuple[shapes.Product, ...]:
         """What can be rented, and at which price. Raises ApiError."""
-        return shapes.products(self._read("GET", "/gpu-inventory", deadline_s).body)
+        return self._ask("GET", "/gpu-inventory", shapes.products, deadline_s).value
 
     def list_images(self, *, deadline_s: float = DEADLINE_SECONDS) -> tuple[shapes.Image, ...]:
         """The images of the account. Raises ApiError."""
-        return shapes.images(self._read("GET", "/images", deadline_s).body)
+        return self._ask("GET", "/images", shapes.images, deadline_s).value
 
     def list_instances(self, *, deadline_s: float = DEADLINE_SECONDS) -> shapes.Listing:
         """Every machine of the account, in one request. Raises ApiError."""
-        answer = self._read("GET", "/instance", deadline_s, priority=Priority.LIST)
-        found, complete = shapes.instances(answer.body)
+        answer = self._ask("GET", "/instance", shapes.instances, deadline_s, priority=Priority.LIST)
+        found, complete = answer.value
         return shapes.Listing(found, answer.date, complete)
 
     def get_instance(self, uuid: str, *, deadline_s: float = DEADLINE_SECONDS) -> shapes.Instance | None:
-        """One machine; None where the service says 404. Raises ApiError."""
+        """One machine; None where the service says 404, and nothing else. Raises ApiError."""
+        path = f"/instance/{_part(uuid)}"
         try:
-            answer = self._read("GET", f"/instance/{_path(uuid)}", deadline_s, priority=Priority.LIST)
+            return self._ask(
+                "GET", path, lambda body: shapes.one_instance(body, uuid), deadline_s, priority=Priority.LIST
+            ).value
         except NotFound:
             return None
-        found = shapes.one_instance(answer.body)
-        if found is None:
-            raise NoAnswer(
-                f"Massed Compute described machine {uuid!r} in a way that makes no sense.", status=200
-            )
-        return found
+
+    def validate_token(self, *, deadline_s: float = DEADLINE_SECONDS) -> None:
+        """Raise InvalidToken unless the service accepts the token, and ApiError where it cannot be asked."""
+        self._ask("POST", "/account/token/validation", _anything, deadline_s)
+
+    def billing(self, *, deadline_s: float = DEADLINE_SECONDS) -> shapes.Billing:
+        """The recharge settings. Raises ApiError."""
+        return self._ask("GET", "/account/billing", shapes.billing, deadline_s).value
+
+    def coupon(self, code: str, *, deadline_s: float = DEADLINE_SECONDS) -> shapes.Coupon | None:
+        """A coupon; None where there is none. Raises ApiError."""
+        body = {"coupon": code}
+        try:
+            found = self._ask("POST", "/coupon/information", _coupon, deadline_s, body=body).value
+        except NotFound:
+            return None
+        return found[0]
+
+    def coupon_products(
+        self, code: str, *, deadline_s: float = DEADLINE_SECONDS
+    ) -> tuple[shapes.Coupon | None, tuple[shapes.CouponProduct, ...]]:
+        """A coupon, and the products that it is valid for; (None, ()) without one. Raises ApiError."""
+        body, read = {"coupon": code}, shapes.coupon_validation
+        try:
+            return self._ask("POST", "/coupon/accepted-products", read, deadline_s, body=body).value
+        except NotFound:
+            return None, ()
+
+    # Machines
 
     def deploy(self, request: DeployRequest, *, deadline_s: float = DEADLINE_SECONDS) -> str:
-        """Rent a machine; returns its uuid. Sent once, whatever happens.
+        """Rent a machine; returns its uuid. Sent once, whatever happens, and not after *deadline_s*.
 
         Raises Unsettled (ServerTrouble, NoAnswer) where it may have happened; any other ApiError means that
         nothing was rented. RateLimited with a status of None: the request was never sent.
         """
         end = time.monotonic() + deadline_s
-        self._gate.enter(Priority.DEPLOY, max(0.0, deadline_s - self._timeout / 2))
+        # The turn may use up what a request does not need; with too little left, the answer would be missed.
+        needed = min(self._timeout, deadline_s) / 2
+        self._gate.enter(Priority.DEPLOY, max(0.0, deadline_s - needed))
         left = end - time.monotonic()
-        if left <= 0:
-            raise RateLimited("the turn of this deploy came too late", status=None)
-        try:
-            answer = self._send(
-                "POST", "/instance/launch", request.body(), min(left, self._timeout), writes=True
-            )
-        except _NotSent as error:
-            raise RateLimited(f"{error} Nothing was sent.", status=None) from None
-        uuid = answer.body.get("response") if isinstance(answer.body, dict) else None
-        if not isinstance(uuid, str) or not uuid.strip():
-            raise NoAnswer("Massed Compute accepted the deploy and named no machine.", status=202)
-        return uuid.strip()
-
-    def restart(self, uuids: Sequence[str], *, deadline_s: float = DEADLINE_SECONDS) -> None:
-        """Restart machines: their disks stay, their processes do not. Raises ApiError."""
-        self._gate.enter(Priority.REST, deadline_s)
-        try:
-            self._send(
-                "POST", "/instance/restart", {"instanceUuids": list(uuids)}, self._timeout, writes=True
-            )
-        except _NotSent as error:
-            raise NoAnswer(str(error)) from None
+        if left < needed / 2:
+            raise RateLimited("The turn of this deploy came too late; nothing was sent.", status=None)
+        outcome = self._once(
+            "POST", "/instance/launch", _deployed, left, body=request.body(), writes=True, deploys=True
+        )
+        if isinstance(outcome, _Failure):
+            raise outcome.error
+        return outcome.value
 
     def terminate(self, uuids: Sequence[str], *, deadline_s: float = DEADLINE_SECONDS) -> tuple[str, ...]:
         """End machines and all their data; returns those whose end the service acknowledged.
 
         Repeated until *deadline_s* is over: it may be done twice. A batch that is refused is halved, so that
         one uuid which the service does not like keeps no other; a uuid that it does not know is gone already.
-        Raises ApiError where nothing at all could be ended.
+        Raises ApiError where something failed and nothing at all was acknowledged.
         """
         end = time.monotonic() + deadline_s
-        done: list[str] = []
+        done: set[str] = set()
         failure: ApiError | None = None
-        for batch in _batches(uuids):
-            try:
-                done += self._terminate(batch, end)
-            except ApiError as error:
-                failure = error
+        wanted = [uuid for uuid in dict.fromkeys(uuids) if shapes.is_uuid(uuid)]
+        if len(wanted) < len(set(uuids)):
+            failure = BadRequest("What is no uuid of a machine was not sent.")
+        work = deque(tuple(wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
+        tries = 0
+        while work:
+            batch = work.popleft()
+            outcome = self._terminate(batch, end)
+            if not isinstance(outcome, _Failure):
+                done |= outcome
+                tries = 0
+                continue
+            error = failure = outcome.error
+            if error.status in (401, 402, 403) or (isinstance(error, RateLimited) and error.status is None):
+                break  # the next batch would meet the same
+            if outcome.passing and error.status != 500:
+                work.appendleft(batch)
+                if not self._pause(tries, outcome.pause, end):
+                    break
+                tries += 1
+            elif len(batch) > 1:  # one uuid may be what it stumbles over, and a 500 be its way to say so
+                middle = len(batch) // 2
+                work.extendleft((batch[middle:], batch[:middle]))
         if failure is not None and not done:
             raise failure
-        return tuple(done)
+        return tuple(uuid for uuid in uuids if uuid in done)
 
-    def _terminate(self, uuids: tuple[str, ...], end: float) -> list[str]:
+    def _terminate(self, batch: tuple[str, ...], end: float) -> set[str] | _Failure:
+        try:
+            left = self._turn(Priority.TERMINATE, end)
+        except RateLimited as error:
+            return _Failure(error)
+        outcome = self._once(
+            "POST", "/instance/terminate", _anything, left, body={"instanceUuids": batch}, writes=True
+        )
+        if isinstance(outcome, _Failure):
+            gone = isinstance(outcome.error, NotFound) and len(batch) == 1
+            return set(batch) if gone else outcome
+        named = shapes.acknowledged(outcome.value[0])
+        # A 2xx that names nobody at all acknowledges everybody: that they are gone is proved elsewhere.
+        return {uuid for uuid in batch if named is None or uuid.lower() in named}
+
+    def restart(self, uuids: Sequence[str], *, deadline_s: float = DEADLINE_SECONDS) -> None:
+        """Restart machines: their disks stay, their processes do not. Sent once. Raises ApiError."""
+        for uuid in uuids:
+            _part(uuid)
         body = {"instanceUuids": list(uuids)}
-        left = max(0.1, end - time.monotonic())
-        try:
-            answer = self._read(
-                "POST", "/instance/terminate", left, body=body, priority=Priority.TERMINATE, writes=True
-            )
-        except NotFound:
-            if len(uuids) == 1:
-                return list(uuids)
-            return self._halves(uuids, end)
-        except (Unsettled, RateLimited):
-            raise
-        except ApiError as error:
-            if len(uuids) == 1 or error.status in (401, 402, 403):
-                raise
-            return self._halves(uuids, end)
-        named = _acknowledged(answer.body)
-        # A 2xx that names nobody is an acknowledgement of all.
-        return list(uuids) if named is None else [uuid for uuid in uuids if uuid in named]
+        self._write("/instance/restart", body, deadline_s)
 
-    def _halves(self, uuids: tuple[str, ...], end: float) -> list[str]:
-        done: list[str] = []
-        failure: ApiError | None = None
-        middle = len(uuids) // 2
-        for half in (uuids[:middle], uuids[middle:]):
-            try:
-                done += self._terminate(half, end)
-            except ApiError as error:
-                failure = error
-        if failure is not None and not done:
-            raise failure
-        return done
-
-    def validate_token(self, *, deadline_s: float = DEADLINE_SECONDS) -> None:
-        """Raise InvalidToken unless the service accepts the token, and ApiError where it cannot be asked."""
-        self._read("POST", "/account/token/validation", deadline_s, body={})
-
-    def billing(self, *, deadline_s: float = DEADLINE_SECONDS) -> shapes.Billing:
-        """The recharge settings. Raises ApiError."""
-        return shapes.billing(self._read("GET", "/account/billing", deadline_s).body)
-
-    def coupon(self, code: str, *, deadline_s: float = DEADLINE_SECONDS) -> shapes.Coupon | None:
-        """A coupon; None where there is none. Raises ApiError."""
-        try:
-            body = self._read("POST", "/coupon/information", deadline_s, body={"coupon": code}).body
-        except NotFound:
-            return None
-        return shapes.coupon(body.get("coupon") if isinstance(body, dict) else None)
-
-    def coupon_products(
-        self, code: str, *, deadline_s: float = DEADLINE_SECONDS
-    ) -> tuple[shapes.Coupon | None, tuple[shapes.CouponProduct, ...]]:
-        """A coupon, and the products that it is valid for at their prices with it. Raises ApiError."""
-        try:
-            body = self._read("POST", "/coupon/accepted-products", deadline_s, body={"coupon": code}).body
-        except NotFound:
-            return None, ()
-        found = body.get("couponValidation") if isinstance(body, dict) else None
-        if not isinstance(found, dict):
-            return None, ()
-        return shapes.coupon(found.get("coupon")), shapes.coupon_products(found.get("productDetails"))
+    # Keys
 
     def list_keys(self, *, deadline_s: float = DEADLINE_SECONDS) -> tuple[shapes.SshKey, ...] | None:
         """The account's SSH keys; None where this account has no key API. Raises ApiError."""
         try:
-            return shapes.ssh_keys(self._read("GET", "/ssh-keys", deadline_s).body)
+            return self._ask("GET", "/ssh-keys", shapes.ssh_keys, deadline_s).value
         except NotFound:
             return None
 
     def add_key(self, name: str, public_key: str, *, deadline_s: float = DEADLINE_SECONDS) -> None:
-        """Add a key. *name*: letters, digits and spaces only. Raises ApiError, also where the name is taken."""
-        self._gate.enter(Priority.REST, deadline_s)
-        body = {"name": name, "publicKey": public_key}
-        try:
-            self._send("POST", "/ssh-keys", body, min(self._timeout, deadline_s), writes=True)
-        except _NotSent as error:
-            raise NoAnswer(str(error)) from None
+        """Add a key. *name*: letters, digits and spaces only. Sent once.
+
+        Raises ApiError, also where the name is taken, and ValueError for a name that cannot be one.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9 ]{1,64}", name):
+            raise ValueError("the name of a key: letters, digits and spaces, 64 at most")
+        self._write("/ssh-keys", {"name": name, "publicKey": public_key}, deadline_s)
 
     def remove_key(self, key_id: str, *, deadline_s: float = DEADLINE_SECONDS) -> None:
         """Remove a key; one that is not there is no error. Raises ApiError."""
+        path = f"/ssh-keys/{_part(key_id)}"
         try:
-            self._read("DELETE", f"/ssh-keys/{_path(key_id)}", deadline_s, writes=True)
+            self._ask("DELETE", path, _anything, deadline_s, writes=True)
         except NotFound:
             return
 
-    def _read(
+    # How
+
+    def _ask(
         self,
         method: str,
         path: str,
+        read: Callable[[Any], T | None],
         deadline_s: float,
         *,
         body: Any = None,
         priority: Priority = Priority.REST,
         writes: bool = False,
-    ) -> _Answer:
-        """A call that may be repeated, until its deadline."""
+    ) -> _Answer[T]:
+        """A call that may be repeated, until its deadline. *read* answers None for what makes no sense."""
         end = time.monotonic() + deadline_s
+        failure: ApiError | None = None
         for tries in itertools.count():
-            left = end - time.monotonic()
-            self._gate.enter(priority, max(0.0, left))
-            left = max(0.05, end - time.monotonic())
             try:
-                return self._send(method, path, body, min(left, self._timeout), writes=writes)
-            except _NotSent as error:
-                failure: ApiError = NoAnswer(str(error))
-            except (ServerTrouble, NoAnswer, RateLimited) as error:
-                failure = error
-            asked = failure.retry_after if isinstance(failure, RateLimited) else None
-            pause = max(asked or 0.0, _backoff(tries))
-            if time.monotonic() + pause >= end or self._stopping.wait(pause):
-                raise failure
-        raise AssertionError("unreachable")
+                left = self._turn(priority, end)
+            except RateLimited:
+                if failure is None:
+                    raise
+                break  # what the service said is of more use than that there is no turn left
+            outcome = self._once(method, path, read, left, body=body, writes=writes)
+            if isinstance(outcome, _Answer):
+                return outcome
+            failure = outcome.error
+            if not outcome.passing or not self._pause(tries, outcome.pause, end):
+                break
+        if failure is None:
+            raise AssertionError("a call ends with an answer or a failure")
+        raise failure
 
-    def _send(self, method: str, path: str, body: Any, timeout: float, *, writes: bool = False) -> _Answer:
-        """One request, one answer. Raises _NotSent where provably nothing left this computer."""
-        token = self._token.reveal()
-        what = f"{method} {path.split('/')[1]}"
-        end = time.monotonic() + timeout
-        try:
-            with self._http.stream(
-                method,
-                self._url + path,
-                json=body,
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
-            ) as response:
-                content = _content(response, end)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol):
-            raise _NotSent(
-                f"Massed Compute cannot be reached at {self._url}; check the network and RUNNER_API_URL."
-            ) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise errors.no_answer(error, what) from None
-        if not response.is_success:
-            raise errors.from_response(response, content, writes=writes, token=token)
-        return _Answer(_json(content, what) if content.strip() else None, _date(response))
+    def _write(self, path: str, body: Any, deadline_s: float) -> None:
+        """A POST that is not repeated."""
+        left = self._turn(Priority.REST, time.monotonic() + deadline_s)
+        outcome = self._once("POST", path, _anything, left, body=body, writes=True)
+        if isinstance(outcome, _Failure):
+            raise outcome.error
 
+    def _turn(self, priority: Priority, end: float) -> float:
+        """Wait for a turn at the gate; returns the seconds that are left then. Raises RateLimited."""
+        self._gate.enter(priority, max(0.0, end - time.monotonic()))
+        left = end - time.monotonic()
+        if left <= 0:
+            raise RateLimited("No turn came in time: the API gets two requests a second.", status=None)
+        return left
 
-class _NotSent(Exception):
-    """No connection was made: the request had no effect."""
+    def _pause(self, tries: int, asked: float | None, end: float) -> bool:
+        """Wait before the next try; False where there is none, because time is over or the process stops."""
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries, 8)) * random.uniform(0.75, 1.25)
+        pause = max(pause, asked or 0.0)
+        return time.monotonic() + pause < end and not self._stopping.wait(pause)
 
-
-def _content(response: httpx.Response, end: float) -> bytes:
-    """The answer's body, bounded in size and in time: one that drips must not hold a thread for ever."""
-    pieces, size = [], 0
-    for piece in response.iter_bytes():
-        pieces.append(piece)
-        size += len(piece)
-        if size > LARGEST_BODY:
-            raise NoAnswer(
-                f"Massed Compute answered with more than {LARGEST_BODY >> 20} MiB; that makes no sense."
-            )
-        if time.monotonic() > end:
-            raise httpx.ReadTimeout("the answer took too long")
-    return b"".join(pieces)
-
-
-def _json(content: bytes, what: str) -> Any:
-    try:
-        return json.loads(content, parse_constant=lambda _name: None)
-    except (ValueError, RecursionError):
-        raise NoAnswer(
-            f"Massed Compute's answer to {what} is not JSON; check RUNNER_API_URL.", status=200
-        ) from None
-
-
-def _date(response: httpx.Response) -> datetime:
-    """The service's own time; ours where it names none."""
-    try:
-        found = parsedate_to_datetime(response.headers.get("Date", ""))
-    except (TypeError, ValueError):
-        return datetime.now(UTC)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    def _once(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Any], T | None],
+        left: float,
+        *,
+        body: Any = None,
+        writes: bool = False,
+        deploys: bool = False,
+    ) -> _Answer[T] | _Failure:
+        """One request and what it came to. Raises what :class:`Wire` raises."""
+        what = f"{method} /{path.split('/')[1]}"
+        reply = self._wire.exchange(method, path, body, min(left, self._timeout), fresh=deploys)
+        if isinstance(reply, NotSent):
+            said = errors.unreachable(reply, self._wire.url)
+            if deploys:
+                return _Failure(RateLimited(said, status=None))
+            return _Failure(NoAnswer(said), passing=True)
+        if isinstance(reply, Lost):
+            return _Failure(errors.lost(reply, what), passing=True)
+        if not 200 <= reply.status < 300:
+            error = errors.refusal(reply, what, writes=writes, deploys=deploys, mask=self._wire.mask)
+            passing = isinstance(error, Unsettled | RateLimited) and not 300 <= reply.status < 400
+            return _Failure(error, reply.pause, passing)
+        value = _parsed(reply, read)
+        if value is None:
+            return _Failure(errors.nonsense(reply, what), passing=True)
+        return _Answer(value, reply.date)
 
 
-def _acknowledged(body: Any) -> set[str] | None:
-    """The uuids in the answer to a terminate; None where it names nobody at all."""
-    found = body
-    for name in ("response", "data", "terminated_instances"):
-        found = found.get(name) if isinstance(found, dict) else None
-    if not isinstance(found, list):
+def _parsed(reply: Reply, read: Callable[[Any], T | None]) -> T | None:
+    """What the reader makes of an answer; None where it is no JSON, or not what was asked for."""
+    if reply.large:
         return None
-    return {str(item.get("id")) for item in found if isinstance(item, dict)}
+    try:
+        body = json.loads(
+            reply.content.strip() or b"null", parse_constant=_no_number, parse_int=_whole_number
+        )
+    except (ValueError, RecursionError):
+        return None
+    return read(body)
 
 
-def _batches(uuids: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    for start in range(0, len(uuids), BATCH):
-        yield tuple(uuids[start : start + BATCH])
+def _no_number(_name: str) -> None:
+    """NaN and infinities are no numbers: what stands beside them can still be read."""
 
 
-def _loopback(url: str) -> bool:
-    host = httpx.URL(url).host
-    return host in ("localhost", "::1") or host.startswith("127.")
+def _whole_number(text: str) -> int | None:
+    """A number; None for one of thousands of digits, for which Python would refuse the whole answer."""
+    return int(text) if len(text) <= 30 else None
 
 
-def _path(part: str) -> str:
-    return quote(part, safe="")
+def _anything(body: Any) -> tuple[Any]:
+    return (body,)
 
 
-def _backoff(tries: int) -> float:
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries, 8)) * random.uniform(0.75, 1.25)
+def _coupon(body: Any) -> tuple[shapes.Coupon | None] | None:
+    return (shapes.coupon(body.get("coupon")),) if isinstance(body, dict) else None
+
+
+def _deployed(body: Any) -> str | None:
+    uuid = body.get("response") if isinstance(body, dict) else None
+    found = uuid.strip() if isinstance(uuid, str) else ""
+    return found if shapes.is_uuid(found) else None
+
+
+def _part(text: str) -> str:
+    """A uuid or an id as a part of an address. Raises BadRequest for what is none."""
+    if not shapes.is_uuid(text):
+        raise BadRequest(f"{shown(text)} is no uuid of a machine and no id of a key.")
+    return quote(text, safe="")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
-from jobs.errors import ApiError, BadRequest, FieldRefused, NotFound
+from jobs.errors import BadRequest, FieldRefused, NoAnswer, NotFound, ServerTrouble
 from workers.cloud.client import Cloud
+from workers.cloud.shapes import SshKey
 
 
 def ensure_account_key(cloud: Cloud, public_line: str, name_hint: str) -> tuple[str, ...]:
@@ -14,31 +16,36 @@ def ensure_account_key(cloud: Cloud, public_line: str, name_hint: str) -> tuple[
     Keys are compared by their text without the comment: a name that is taken is refused by the service also
     for the same key. Empty where the account has no key API. Raises ApiError.
     """
-    wanted = _text(public_line)
+    wanted = _key(public_line)
+    # Names may hold letters, digits and spaces only; the hash keeps two installations apart.
+    hint = " ".join(re.sub(r"[^A-Za-z0-9]+", " ", name_hint).split())[:40]
+    name = f"{hint} {hashlib.sha256(wanted.encode()).hexdigest()[:8]}".strip()
     listed = cloud.list_keys()
     if listed is None:
         return ()
-    names = tuple(key.name for key in listed if _text(key.public_key) == wanted)
+    names = _ours(listed, wanted, name)
     if names:
-        return names[:1]
-    # Names may hold letters, digits and spaces only; the hash keeps two installations apart.
-    name = f"{name_hint} {hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+        return names
     try:
         cloud.add_key(name, wanted)
     except NotFound:
         return ()
-    except (BadRequest, FieldRefused) as error:
-        return _after_refusal(cloud, wanted, error)
+    except (BadRequest, FieldRefused, NoAnswer, ServerTrouble):
+        # Somebody else may have added it meanwhile, or the answer was lost: the list knows.
+        names = _ours(cloud.list_keys() or (), wanted, name)
+        if not names:
+            raise
+        return names
     return (name,)
 
 
-def _after_refusal(cloud: Cloud, wanted: str, error: ApiError) -> tuple[str, ...]:
-    """Somebody else may have added the key meanwhile; a name that is taken is then no trouble."""
-    names = tuple(key.name for key in cloud.list_keys() or () if _text(key.public_key) == wanted)
-    if not names:
-        raise error
-    return names[:1]
+def _ours(listed: tuple[SshKey, ...], wanted: str, name: str) -> tuple[str, ...]:
+    for key in listed:
+        # A list that does not show the keys themselves: then the name holds the hash of ours.
+        if _key(key.public_key) == wanted or (not key.public_key and key.name == name):
+            return (key.name,)
+    return ()
 
 
-def _text(line: str) -> str:
+def _key(line: str) -> str:
     return " ".join(line.split()[:2])

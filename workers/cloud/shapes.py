@@ -1,16 +1,18 @@
 """What the API's answers look like to us: small, frozen, and read tolerantly.
 
 The service is known to answer with numbers or strings for the same price, with fields missing or empty,
-and with items that are no items. One bad item never hides the others; what cannot be read is None. The
-password that a listing shows is never kept.
+and with items that are no items. One bad item never hides the others; what cannot be read is None, and a
+whole body that is of another kind is None too. The password and the startup command that a listing shows are
+never kept: both let someone in.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
 
 from jobs.money import cents_to_micros, parse_price
@@ -20,12 +22,16 @@ OVER = frozenset({"terminated", "deleted"})
 FAILED = frozenset({"failed", "error"})
 STOPPED = frozenset({"stopped"})
 
-_COUNT = re.compile(r"^gpu_(\d+)x_", re.IGNORECASE)
+LONGEST_TEXT = 4000
+
+_COUNT = re.compile(r"gpu_([0-9]{1,4})x_", re.IGNORECASE)
+_UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+_HOST = re.compile(r"(?=.*[A-Za-z])([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
 @dataclass(frozen=True)
 class Product:
-    """What can be rented. ``price_micros_per_hour`` and ``capacity`` are None where the service does not say."""
+    """What can be rented. ``price_micros_per_hour`` and ``capacity``: None where the service does not say."""
 
     name: str
     description: str
@@ -73,7 +79,6 @@ class Instance:
     region: str | None
     image: str | None
     created: datetime | None
-    command_startup: str | None = field(default=None, repr=False)
 
     @property
     def _word(self) -> str:
@@ -91,6 +96,7 @@ class Instance:
 
     @property
     def failed(self) -> bool:
+        """Whether the service gave up on it; it may still be charged."""
         return self._word in FAILED
 
     @property
@@ -101,7 +107,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Listing:
-    """One answer to `GET /instance`. ``date``: the service's own time. ``complete``: all of it could be read."""
+    """One answer to `GET /instance`. ``date``: the service's own time. ``complete``: all could be read."""
 
     instances: tuple[Instance, ...]
     date: datetime
@@ -145,70 +151,107 @@ class Billing:
     amount_cents: int | None
 
 
-def products(body: Any) -> tuple[Product, ...]:
-    """The inventory. An item without a name is skipped."""
-    listed = _mapping(_get(body, "gpu_inventory"))
-    return tuple(product for item in listed.values() if (product := _product(item)) is not None)
+def is_uuid(text: str) -> bool:
+    """Whether *text* can be the uuid of a machine or the id of a key: it has its place in an address."""
+    return _UUID.fullmatch(text) is not None
 
 
-def images(body: Any) -> tuple[Image, ...]:
-    """The account's images."""
+def products(body: Any) -> tuple[Product, ...] | None:
+    """The inventory; None where it is none. An item without a name is skipped."""
+    listed = _get(body, "gpu_inventory")
+    if isinstance(listed, Mapping):
+        listed = list(listed.values())
+    if not isinstance(listed, list):
+        return None
+    return tuple(product for item in listed if (product := _product(item)) is not None)
+
+
+def images(body: Any) -> tuple[Image, ...] | None:
+    """The account's images; None where it is no list of them."""
+    listed = _get(body, "images")
+    if not isinstance(listed, list):
+        return None
     found = []
-    for item in _items(_get(body, "images")):
+    for item in _items(listed):
         number, name = _integer(item.get("vm_image_id")), _text(item.get("vm_image_name"))
         if number is not None and name is not None:
             found.append(Image(number, name, _text(item.get("vm_image_description")) or ""))
     return tuple(found)
 
 
-def instances(body: Any) -> tuple[tuple[Instance, ...], bool]:
-    """The machines of a listing, and whether all of it could be read."""
-    listed = _get(body, "runningInstances")
-    if not isinstance(listed, list):
+def instances(body: Any) -> tuple[tuple[Instance, ...], bool] | None:
+    """The machines of a listing, and whether all of it could be read; None where it is no listing."""
+    if not isinstance(body, Mapping) or "runningInstances" not in body:
+        return None
+    listed = body["runningInstances"]
+    if listed is None:
         return (), False
-    found = [instance(item) for item in listed]
-    return tuple(item for item in found if item is not None), all(item is not None for item in found)
+    if not isinstance(listed, list):
+        return None
+    found: dict[str, Instance] = {}
+    complete = True
+    for item in listed:
+        machine = instance(item)
+        if machine is None:
+            complete = False
+        else:
+            found.setdefault(machine.uuid, machine)
+    return tuple(found.values()), complete
 
 
-def one_instance(body: Any) -> Instance | None:
-    """The machine of `GET /instance/{uuid}`: a list of one, or one object."""
+def one_instance(body: Any, uuid: str) -> Instance | None:
+    """The machine *uuid* of `GET /instance/{uuid}`: a list of one, or one object. None without it."""
     listed = _get(body, "runningInstances")
-    if isinstance(listed, list):
-        return instance(listed[0]) if listed else None
-    return instance(_get(body, "runningInstance"))
+    candidates = listed if isinstance(listed, list) else [_get(body, "runningInstance"), listed]
+    for item in candidates:
+        found = instance(item)
+        if found is not None and found.uuid.lower() == uuid.lower():
+            return found
+    return None
 
 
 def instance(item: Any) -> Instance | None:
-    """One machine; None where it has no uuid."""
+    """One machine; None where it has no uuid that could be one."""
     if not isinstance(item, Mapping):
         return None
     uuid = _text(item.get("uuid"))
-    if uuid is None:
+    if uuid is None or not is_uuid(uuid):
         return None
     product = _mapping(item.get("product"))
     # Zero means "not known", never "free": then the price before the coupon is what is charged.
     price = parse_price(product.get("final_price_hr")) or parse_price(product.get("price_hr"))
+    port = _integer(item.get("ssh_port"))
     return Instance(
         uuid=uuid,
         name=_text(item.get("name")) or "",
         status=_text(item.get("status")) or "",
         os_booted=_integer(item.get("os_booted")) == 1,
-        ip=_text(item.get("ip")),
-        ssh_port=_integer(item.get("ssh_port")),
+        ip=_address(item.get("ip")),
+        ssh_port=port if port is not None and 0 < port < 65536 else None,
         username=_text(item.get("username")),
         product=_text(product.get("name")),
         price_micros_per_hour=price,
         region=_text(_mapping(item.get("region")).get("name")),
         image=_text(_mapping(item.get("image")).get("name")),
         created=_time(item.get("created")),
-        command_startup=_text(item.get("command_startup")),
     )
 
 
-def ssh_keys(body: Any) -> tuple[SshKey, ...]:
-    """The account's keys."""
+def acknowledged(body: Any) -> frozenset[str] | None:
+    """The uuids in the answer to a terminate, in lower case; None where it names nobody at all."""
+    found = _get(_get(_get(body, "response"), "data"), "terminated_instances")
+    if not isinstance(found, list):
+        return None
+    names = [_text(item.get(key)) for item in _items(found) for key in ("id", "uuid")]
+    return frozenset(name.lower() for name in names if name is not None)
+
+
+def ssh_keys(body: Any) -> tuple[SshKey, ...] | None:
+    """The account's keys; None where it is no list of them."""
+    if not isinstance(body, Mapping) or not isinstance(body.get("sshKeys", 0), list | None):
+        return None
     found = []
-    for item in _items(_get(body, "sshKeys")):
+    for item in _items(body["sshKeys"]):
         number, name = _text(item.get("id")), _text(item.get("name"))
         if number is not None and name is not None:
             found.append(SshKey(number, name, _text(item.get("public_key")) or ""))
@@ -222,6 +265,14 @@ def coupon(item: Any) -> Coupon | None:
     if code is None:
         return None
     return Coupon(code, _text(found.get("discountPercent")), _time(found.get("deactivationDate")))
+
+
+def coupon_validation(body: Any) -> tuple[Coupon | None, tuple[CouponProduct, ...]] | None:
+    """A coupon and its products; None where the answer is about no coupon."""
+    found = _get(body, "couponValidation")
+    if not isinstance(found, Mapping):
+        return None
+    return coupon(found.get("coupon")), coupon_products(found.get("productDetails"))
 
 
 def coupon_products(item: Any) -> tuple[CouponProduct, ...]:
@@ -242,9 +293,11 @@ def coupon_products(item: Any) -> tuple[CouponProduct, ...]:
     return tuple(found)
 
 
-def billing(body: Any) -> Billing:
-    """The recharge settings."""
-    found = _mapping(body)
+def billing(body: Any) -> Billing | None:
+    """The recharge settings; None where it is no object."""
+    if not isinstance(body, Mapping):
+        return None
+    found = body
     return Billing(
         _text(found.get("billingMethod")),
         _integer(found.get("rechargeThresholdCents")),
@@ -298,11 +351,24 @@ def _flat(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _text(value: Any) -> str | None:
-    """Text, or a number as text; None for what is empty or something else."""
+    """Text, or a number as text; None for what is empty or something else. Safe to print and to store."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    text = str(value).strip() if isinstance(value, str) else str(value)
-    return text or None
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return None  # Python refuses to write out the largest
+    text = str(value).strip()[:LONGEST_TEXT]
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text) or None
+
+
+def _address(value: Any) -> str | None:
+    """An address that one can connect to; None for a placeholder."""
+    text = _text(value)
+    if text is None:
+        return None
+    try:
+        return None if ip_address(text).is_unspecified else text
+    except ValueError:
+        return text if _HOST.fullmatch(text) else None
 
 
 def _integer(value: Any) -> int | None:
@@ -323,6 +389,6 @@ def _time(value: Any) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
