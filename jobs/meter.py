@@ -27,6 +27,7 @@ class Metered(Protocol):
 
     state: str
     price: int | None
+    minimum_minutes: int
     requested_at: datetime | None
     terminate_accepted_at: datetime | None
     gone_at: datetime | None
@@ -46,13 +47,13 @@ class Charge:
         return total([self])
 
 
-def charge(instance: Metered, now: datetime, minimum_minutes: int = 0) -> Charge:
-    """What *instance* has cost by *now*."""
+def charge(instance: Metered, now: datetime) -> Charge:
+    """What *instance* has cost by *now*, the billed minimum of its installation included."""
     if instance.state in UNCHARGED or instance.requested_at is None:
         return Charge(0, 0, estimated=False)
     end = instance.terminate_accepted_at or instance.gone_at
     estimated = instance.terminate_accepted_at is None and instance.gone_at is not None
-    minutes = started_minutes(instance.requested_at, end or max(now, instance.requested_at), minimum_minutes)
+    minutes = started_minutes(instance.requested_at, end or now, instance.minimum_minutes)
     return Charge(minutes, instance.price or 0, estimated)
 
 

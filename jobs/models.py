@@ -111,9 +111,9 @@ class Job(Base):
     image: Mapped[str] = mapped_column(String(200))
     env: Mapped[dict[str, Any]]
     max_cost: Mapped[int] = mapped_column(BigInteger)  # micro-dollars
-    max_cost_source: Mapped[str] = mapped_column(String(200))
+    max_cost_source: Mapped[str] = mapped_column(Text)
     max_runtime: Mapped[int] = mapped_column(BigInteger)  # seconds
-    max_runtime_source: Mapped[str] = mapped_column(String(200))
+    max_runtime_source: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(12))
     reason: Mapped[str | None] = mapped_column(String(30))
     detail: Mapped[str | None] = mapped_column(Text)
@@ -121,7 +121,7 @@ class Job(Base):
     exit_code: Mapped[int | None]
     cancel_requested_at: Mapped[datetime | None]
     not_before: Mapped[datetime]
-    waits: Mapped[int] = mapped_column(default=0)  # how often in a row it had to wait: the backoff's exponent
+    waits: Mapped[int] = mapped_column(default=0)  # how often it had to wait since it last had a machine
     submitted_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -180,7 +180,7 @@ class Attempt(Base):
     stop_ordered_at: Mapped[datetime | None]
     unreachable_since: Mapped[datetime | None]
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    log_end: Mapped[str | None] = mapped_column(String(200))  # 'sealed', or what is missing
+    log_end: Mapped[str | None] = mapped_column(Text)  # 'sealed', or what is missing
     lease_owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -201,6 +201,7 @@ class Instance(Base):
         UniqueConstraint("uuid"),
         Index("ix_instances_state", "state"),
         Index("ix_instances_name", "name"),
+        Index("ix_instances_job_id", "job_id"),
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
@@ -209,22 +210,24 @@ class Instance(Base):
     )  # the attempt that it is bound to
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))  # whose receipt it stands on
     name: Mapped[str] = mapped_column(String(63))
-    uuid: Mapped[str | None] = mapped_column(String(100))
+    uuid: Mapped[str | None] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(12))
-    product: Mapped[str | None] = mapped_column(String(100))
+    product: Mapped[str | None] = mapped_column(Text)
     price: Mapped[int | None] = mapped_column(BigInteger)  # micro-dollars an hour
+    minimum_minutes: Mapped[int] = mapped_column(default=0)  # the least that is billed, as it was set then
     expires_at: Mapped[datetime]
     requested_at: Mapped[datetime | None]
     unknown_at: Mapped[datetime | None]
     seen_at: Mapped[datetime | None]
-    missing_since: Mapped[datetime | None]
-    host: Mapped[str | None] = mapped_column(String(100))
+    missing_since: Mapped[datetime | None]  # the first complete listing that lacked it, and the last one
+    missing_at: Mapped[datetime | None]
+    host: Mapped[str | None] = mapped_column(Text)
     port: Mapped[int | None]
-    username: Mapped[str | None] = mapped_column(String(100))
-    status: Mapped[str | None] = mapped_column(String(100))
+    username: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str | None] = mapped_column(Text)
     ready: Mapped[bool] = mapped_column(default=False)
     doomed_at: Mapped[datetime | None]
-    doomed_why: Mapped[str | None] = mapped_column(String(200))
+    doomed_why: Mapped[str | None] = mapped_column(Text)
     terminate_tries: Mapped[int] = mapped_column(default=0)
     terminate_next_at: Mapped[datetime | None]
     terminate_accepted_at: Mapped[datetime | None]

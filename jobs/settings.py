@@ -24,6 +24,7 @@ __all__ = ["Secret", "Settings", "job_defaults", "load_settings", "parse_duratio
 
 APPLICATION = "gpu-job-runner"
 TOML_NAME = "runner.toml"
+TOKEN_VARIABLE = "MASSED_COMPUTE_API_KEY"
 JOB_KEYS = frozenset({"gpu", "image", "max_cost", "max_runtime", "name", "env"})
 """What may stand in a working folder's ``runner.toml``."""
 
@@ -123,7 +124,7 @@ class _Setting:
 
 
 _SETTINGS: Mapping[str, _Setting] = {
-    "api_token": _Setting("MASSED_COMPUTE_API_KEY", None, values.read_token),
+    "api_token": _Setting(TOKEN_VARIABLE, None, values.read_token),
     "api_url": _Setting("RUNNER_API_URL", DEFAULT_API_URL, values.read_api_url),
     "database_url": _Setting("RUNNER_DATABASE_URL", None, values.read_url),
     "broker_url": _Setting("RUNNER_BROKER_URL", "", values.read_broker),

@@ -151,6 +151,8 @@ REASONS: dict[State, frozenset[str]] = {
     ),
 }
 """The machine-readable reasons of each state that has any."""
+CAUSES = frozenset().union(*(REASONS[state] for state in FINAL))
+"""What may end an attempt."""
 
 
 class IllegalMove(RuntimeError):

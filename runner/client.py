@@ -271,16 +271,16 @@ class Client:
         One of our own hands everything back when the block ends; jobs that are not final then wait for the
         next service. Raises ServiceUnavailable where it does not come up.
         """
-        from runner import service
+        from runner import daemon
 
-        existed = service.find(self._settings) is not None
+        existed = daemon.find(self._settings) is not None
         if not existed:
-            service.start_in_background(self._settings, idle=False)
+            daemon.start_in_background(self._settings, idle=False)
         try:
             yield
         finally:
             if not existed:
-                service.stop(self._settings)
+                daemon.stop(self._settings)
 
     def _show(self, job_id: str) -> JobView:
         return reads.show(self.database, job_id)

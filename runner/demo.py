@@ -19,7 +19,7 @@ from jobs import money
 from jobs.settings import load_settings
 from jobs.store import reads
 from jobs.store.schema import open_database
-from runner import service
+from runner import daemon
 from runner.sim.config import SimConfig
 from runner.sim.simulator import Simulator
 
@@ -81,7 +81,7 @@ def demo() -> None:
                 _tell(environ)
                 _compare(settings.database_url, sim)
             finally:
-                service.stop(settings)
+                daemon.stop(settings)
             if left := [machine for machine in sim.instances() if sim.processes(machine.uuid)]:
                 raise DemoFailed(f"{len(left)} machines are still alive")
         _say("\nNothing is left running: no machine, no service, no file.")

@@ -17,7 +17,7 @@ from jobs.errors import RunnerError
 from jobs.settings import Settings
 from jobs.store import doom, leases, schema
 from jobs.store.database import Database
-from runner import service
+from runner import daemon
 
 if TYPE_CHECKING:
     from workers.cloud.client import Cloud
@@ -101,7 +101,7 @@ def _file_system(path: Path) -> str | None:
 
 
 def _service(settings: Settings, db: Database) -> Finding:
-    running = service.find(settings)
+    running = daemon.find(settings)
     machines = len(doom.instances(db))
     if running is None:
         if machines:
@@ -109,7 +109,7 @@ def _service(settings: Settings, db: Database) -> Finding:
         return Finding("service", True, "not running (nothing needs it now)")
     for worker in leases.workers(db):
         if worker.note:
-            return Finding("service", False, f"pid {running.pid}: {worker.note}", f"See {service.log_path(settings)}.")
+            return Finding("service", False, f"pid {running.pid}: {worker.note}", f"See {daemon.log_path(settings)}.")
     return Finding("service", True, f"running, pid {running.pid}, {machines} machines rented")
 
 

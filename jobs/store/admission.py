@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs import ids, meter
 from jobs.models import Attempt, Installation, Instance, Job
-from jobs.states import ENDED, Event, State
+from jobs.states import Event, State
 from jobs.store import leases, limits
 from jobs.store.database import Database
 from jobs.store.transitions import AttemptLease, Change, JobLease, Stale, move
@@ -20,9 +20,16 @@ HOLDING = ("intended", "unknown", "live", "warm", "doomed")
 """States of an instance in which it takes a slot: it is rented, or may be."""
 
 
+SEATED = (State.DEPLOYING.value, State.BOOTING.value, State.RUNNING.value)
+"""States of an attempt that needs an attendant, or will."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What is to be rented, and until when. ``price``: micro-dollars an hour."""
+    """What is to be rented, and until when. ``price``: micro-dollars an hour.
+
+    ``minimum_minutes``: what is billed at least. It is kept with the instance, for all who read its costs.
+    """
 
     product: str
     price: int
@@ -32,6 +39,7 @@ class Plan:
     expires_at: datetime
     boot_deadline_at: datetime
     protocol: int
+    minimum_minutes: int
 
 
 @dataclass(frozen=True)
@@ -72,15 +80,14 @@ class Candidate:
     cancel_requested: bool
 
 
-def candidate(db: Database, job_id: str, minimum_minutes: int) -> Candidate | None:
+def candidate(db: Database, job_id: str) -> Candidate | None:
     """What admission has to know of a queued job; None where it is not queued any more."""
     with db.read() as session:
         now = db.now(session)
         job = session.execute(select(Job).where(Job.id == job_id, Job.state == State.QUEUED)).scalar()
         if job is None:
             return None
-        earlier = session.execute(select(Instance).where(Instance.job_id == job_id)).scalars()
-        spent = meter.total([meter.charge(instance, now, minimum_minutes) for instance in earlier])
+        spent = meter.total(meter.charge(instance, now) for instance in charged(session, job_id))
         return Candidate(
             job.id,
             tuple(job.products),
@@ -119,7 +126,7 @@ def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits
             Attempt(
                 id=attempt_id,
                 job_id=job_id,
-                number=made + 1,
+                number=(made or 0) + 1,
                 state=State.DEPLOYING.value,
                 product=plan.product,
                 image_id=plan.image_id,
@@ -142,6 +149,7 @@ def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits
                 state="intended",
                 product=plan.product,
                 price=plan.price,
+                minimum_minutes=plan.minimum_minutes,
                 expires_at=plan.expires_at,
             )
         )
@@ -218,10 +226,17 @@ def refuse(db: Database, job_id: str, lease: JobLease, event: Event, reason: str
         )
 
 
+def charged(session: Session, job_id: str) -> list[Instance]:
+    """All that was, or may have been, rented for a job, strays included."""
+    rented = Instance.state.not_in(meter.UNCHARGED)
+    return list(session.execute(select(Instance).where(Instance.job_id == job_id, rented)).scalars())
+
+
 def _no_room(session: Session, now: datetime, plan: Plan, bounds: Limits) -> Full | None:
     held, burn = session.execute(
         select(func.count(), func.coalesce(func.sum(Instance.price), 0)).where(Instance.state.in_(HOLDING))
     ).one()
+    held, burn = int(held or 0), int(burn or 0)
     if held >= bounds.max_instances:
         return Full(f"{held} instances are in use, and RUNNER_MAX_INSTANCES allows {bounds.max_instances}")
     if bounds.max_burn is not None and burn + plan.price > bounds.max_burn:
@@ -229,7 +244,7 @@ def _no_room(session: Session, now: datetime, plan: Plan, bounds: Limits) -> Ful
             "the instances in use and this one together would cost more an hour than RUNNER_MAX_BURN allows"
         )
     attended = session.execute(
-        select(func.count()).select_from(Attempt).where(Attempt.state != ENDED)
+        select(func.count()).select_from(Attempt).where(Attempt.state.in_(SEATED))
     ).scalar_one()
     if attended >= leases.seats(session, now):
         return Full("every worker attends to as many jobs as it can")

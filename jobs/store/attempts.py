@@ -14,18 +14,22 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from jobs import meter
 from jobs.models import Attempt, Instance, Job
-from jobs.states import LIVE, Event, State
-from jobs.store import doom
+from jobs.states import CAUSES, LIVE, Event, State
+from jobs.store import doom, limits
+from jobs.store.admission import charged
 from jobs.store.database import Database
-from jobs.store.leases import LEASE
 from jobs.store.leases import LEASE
 from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
 
 
 @dataclass(frozen=True)
 class Work:
-    """All that a holder needs to know of an attempt, its job and its instance."""
+    """All that a holder needs to know of an attempt, its job and its instance.
+
+    ``max_cost``, and ``spent`` by the job's other instances, in micro-dollars; ``price`` in micro-dollars an hour.
+    """
 
     attempt_id: str
     job_id: str
@@ -36,6 +40,7 @@ class Work:
     env: dict[str, str]
     max_runtime: int
     max_cost: int
+    spent: int
     product: str
     image_id: int
     key_fields: tuple[str, ...]
@@ -45,6 +50,7 @@ class Work:
     boot_deadline_at: datetime
     deadline_at: datetime | None
     deadline_cause: str | None
+    unreachable_since: datetime | None
     deploy_ordered_at: datetime | None
     go_ordered_at: datetime | None
     stop_cause: str | None
@@ -86,6 +92,7 @@ def load(db: Database, attempt_id: str) -> Work | None:
             env=dict(job.env),
             max_runtime=job.max_runtime,
             max_cost=job.max_cost,
+            spent=_spent_elsewhere(session, db.now(session), job.id, instance.id),
             product=attempt.product,
             image_id=attempt.image_id,
             key_fields=tuple(field for field in attempt.key_fields.split(",") if field),
@@ -95,6 +102,7 @@ def load(db: Database, attempt_id: str) -> Work | None:
             boot_deadline_at=attempt.boot_deadline_at,
             deadline_at=attempt.deadline_at,
             deadline_cause=attempt.deadline_cause,
+            unreachable_since=attempt.unreachable_since,
             deploy_ordered_at=attempt.deploy_ordered_at,
             go_ordered_at=attempt.go_ordered_at,
             stop_cause=attempt.stop_cause,
@@ -163,10 +171,11 @@ def deploy_void(
     """Nothing was rented, and the job goes back into the queue as if this attempt had not been."""
     with db.write() as session:
         now = db.now(session)
-        waits = session.execute(select(Job.waits).where(Job.id == work.job_id)).scalar_one()
-        change = Change(reason, detail, job={"not_before": now + pause, "waits": waits + 1})
+        if event is Event.NO_CAPACITY and reason == "no_capacity":
+            limits.set_out_of_stock(session, now, work.product, now + pause)
+        change = Change(reason, detail, job={"not_before": now + pause, "waits": Job.waits + 1})
         _move(session, now, event, work, lease, State.DEPLOYING, change)
-        _write_instance(session, work, "intended", state="refused")
+        _write_instance(session, work, ("intended", "unknown"), state="refused")
 
 
 def deploy_refused(db: Database, work: Work, lease: AttemptLease, detail: str, *, retryable: bool) -> None:
@@ -175,7 +184,7 @@ def deploy_refused(db: Database, work: Work, lease: AttemptLease, detail: str, *
         now = db.now(session)
         change = Change("deploy_failed", detail, attempt={"retryable": retryable})
         _move(session, now, Event.REFUSED, work, lease, State.DEPLOYING, change)
-        _write_instance(session, work, "intended", state="refused")
+        _write_instance(session, work, ("intended", "unknown"), state="refused")
 
 
 def stop_unsent(db: Database, work: Work, lease: AttemptLease, cause: str, detail: str) -> None:
@@ -252,6 +261,8 @@ def finish(
     retryable: bool = False,
 ) -> None:
     """The attempt's end, and the doom of its machine with it."""
+    if cause not in CAUSES:  # a machine's own words are not ours to trust
+        cause, detail = "lost", f"{detail} ({cause})"
     with db.write() as session:
         now = db.now(session)
         attempt: dict[str, Any] = {"exit_code": exit_code, "retryable": retryable}
@@ -272,6 +283,11 @@ def unreachable_since(db: Database, attempt_id: str) -> datetime | None:
     """Since when nobody reaches the machine; None where somebody does."""
     with db.read() as session:
         return session.execute(select(Attempt.unreachable_since).where(Attempt.id == attempt_id)).scalar()
+
+
+def _spent_elsewhere(session: Session, now: datetime, job_id: str, instance_id: int) -> int:
+    others = [row for row in charged(session, job_id) if row.id != instance_id]
+    return meter.total(meter.charge(row, now) for row in others)
 
 
 def _move(

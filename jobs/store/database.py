@@ -1,13 +1,15 @@
 """Opening the database, beginning transactions, and telling the time that leases are counted in.
 
 SQLite runs in WAL with ``synchronous=FULL``: a job that was accepted survives a power cut. Its
-writers begin with ``BEGIN IMMEDIATE``, so that none finds out at commit that it was too late.
+writers begin with ``BEGIN IMMEDIATE``, so that none finds out at commit that it was too late. Nothing
+but a DatabaseError, one sentence for a person, leaves a transaction that the database refused.
 """
 
 from __future__ import annotations
 
 import errno
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,22 +18,30 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from jobs.errors import DatabaseError, InvalidSettings
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one on SQLite."""
+WAL_SECONDS = 10
+"""How long opening waits for another process that creates the same database at this very moment."""
+
+# Leases and deadlines go on while a laptop sleeps, and Python's own monotonic clock does not everywhere.
+_CLOCK: int | None = getattr(
+    time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC if sys.platform == "darwin" else None
+)
 
 
 class Database:
     """One open database. Threads share it; each transaction has a connection of its own."""
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str) -> None:
         self.url = _parse(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        self.path = Path(self.url.database) if self.sqlite and self.url.database else None
+        self.path = Path(self.url.database).absolute() if self.sqlite and self.url.database else None
         self.engine = self._sqlite_engine() if self.sqlite else self._server_engine()
         self._write = sessionmaker(
             self.engine.execution_options(begin="BEGIN IMMEDIATE"), expire_on_commit=False, autoflush=False
@@ -39,7 +49,7 @@ class Database:
         self._read = sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
         # A wall clock that is set back must not renew a lease: the wall is read once.
         self._wall = datetime.now(UTC)
-        self._monotonic = time.monotonic()
+        self._began = ticks()
 
     @property
     def shown_url(self) -> str:
@@ -49,13 +59,13 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that will write. Raises DatabaseError where the database cannot be used."""
-        with self._explained(), self._write.begin() as session:
+        with self.explained(), self._write.begin() as session:
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A transaction that only reads, on one consistent picture (SQLite) or statement by statement."""
-        with self._explained(), self._read.begin() as session:
+        with self.explained(), self._read.begin() as session:
             yield session
 
     def now(self, session: Session) -> datetime:
@@ -67,22 +77,25 @@ class Database:
 
     def clock(self) -> datetime:
         """This process's own clock: wall time at its start, advanced by the monotonic clock."""
-        return self._wall + timedelta(seconds=time.monotonic() - self._monotonic)
+        return self._wall + timedelta(seconds=ticks() - self._began)
 
     def close(self) -> None:
         self.engine.dispose()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
+        """Turn what the database complains about into a DatabaseError; bugs of ours pass through."""
         try:
             yield
-        except DBAPIError as error:
-            if error.hide_parameters is False:
-                error.hide_parameters = True
+        except (DBAPIError, sqlite3.Error) as error:
             explained = explain(error, self)
             if explained is None:
                 raise
             raise explained from error
+        except PoolTimeout as error:
+            raise DatabaseError(
+                f"Too many threads use {self.path or self.shown_url} at once; try again."
+            ) from error
 
     def _sqlite_engine(self) -> Engine:
         engine = create_engine(
@@ -98,10 +111,9 @@ class Database:
             connection.isolation_level = (
                 None  # transactions begin where SQLAlchemy says, not at the first write
             )
-            cursor = connection.cursor()
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-                cursor.execute(f"PRAGMA {pragma}")
-            cursor.close()
+            _turn_to_wal(connection)
+            connection.execute("PRAGMA synchronous=FULL").close()
+            connection.execute("PRAGMA foreign_keys=ON").close()
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Any) -> None:
@@ -115,31 +127,59 @@ class Database:
         )
 
 
-def explain(error: DBAPIError, database: Database) -> DatabaseError | None:
+def ticks() -> float:
+    """Seconds of a clock that nobody sets and that does not stand still while the computer sleeps."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
+
+def explain(error: DBAPIError | sqlite3.Error, database: Database) -> DatabaseError | None:
     """The database's own complaint as one sentence for a person; None where it is a bug of ours."""
-    cause = error.orig
+    cause = error.orig if isinstance(error, DBAPIError) else error
     where = database.path or database.shown_url
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", None)
-        primary = code & 0xFF if code is not None else None
-        sentence = {
-            sqlite3.SQLITE_FULL: f"The disk is full: {where} could not be written, and nothing was changed.",
-            sqlite3.SQLITE_IOERR: f"The disk under {where} failed or is full; nothing was changed.",
-            sqlite3.SQLITE_READONLY: f"{where} is read-only; make it and its folder writable for this user.",
-            sqlite3.SQLITE_CANTOPEN: f"{where} cannot be opened; check RUNNER_HOME, RUNNER_DATABASE_URL and permissions.",
-            sqlite3.SQLITE_PERM: f"{where} cannot be opened: permission denied.",
-            sqlite3.SQLITE_NOTADB: f"{where} is not a database; move it away, or name another by RUNNER_DATABASE_URL.",
-            sqlite3.SQLITE_CORRUPT: f"{where} is damaged; restore it from a backup.",
-            sqlite3.SQLITE_BUSY: f"{where} stayed locked by another process for {BUSY_SECONDS} s; try again.",
-        }.get(primary if primary is not None else -1)
+        sentence = None if code is None else _COMPLAINTS.get(code & 0xFF)
         if sentence is None and "no such table" in str(cause):
-            sentence = f"{where} is not a database of gpu-job-runner; run `runner db upgrade`."
-        return DatabaseError(sentence) if sentence else None
-    if error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError"):
-        return DatabaseError(
-            f"The database at {database.shown_url} cannot be reached; check RUNNER_DATABASE_URL."
-        )
+            sentence = "{where} is not a database of gpu-job-runner; run `runner db upgrade`."
+        return DatabaseError(sentence.format(where=where)) if sentence else None
+    state = getattr(cause, "sqlstate", None) or ""
+    if state == "42P01":
+        return DatabaseError(f"{where} is not a database of gpu-job-runner; run `runner db upgrade`.")
+    if state in ("40001", "40P01", "55P03"):
+        return DatabaseError(f"The database at {where} was too busy, and nothing was changed; try again.")
+    if state.startswith("53"):
+        return DatabaseError(f"The database at {where} is out of disk, memory or connections.")
+    connection_invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+    if connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError"):
+        return DatabaseError(f"The database at {where} cannot be reached; check RUNNER_DATABASE_URL.")
     return None
+
+
+_COMPLAINTS = {
+    sqlite3.SQLITE_FULL: "The disk is full: {where} could not be written, and nothing was changed.",
+    sqlite3.SQLITE_IOERR: "The disk under {where} failed or is full; nothing was changed.",
+    sqlite3.SQLITE_READONLY: "{where} is read-only; make it and its folder writable for this user.",
+    sqlite3.SQLITE_CANTOPEN: "{where} cannot be opened; check RUNNER_DATABASE_URL and permissions.",
+    sqlite3.SQLITE_PERM: "{where} cannot be opened: permission denied.",
+    sqlite3.SQLITE_NOTADB: "{where} is not a database; move it away, or name another by RUNNER_DATABASE_URL.",
+    sqlite3.SQLITE_CORRUPT: "{where} is damaged; restore it from a backup.",
+    sqlite3.SQLITE_BUSY: f"{{where}} stayed locked by another process for {BUSY_SECONDS} s; try again.",
+    sqlite3.SQLITE_PROTOCOL: "{where} stayed locked by other processes; try again.",
+}
+
+
+def _turn_to_wal(connection: sqlite3.Connection) -> None:
+    """Ask for WAL; while another process does so too, SQLite refuses at once and does not wait by itself."""
+    end = time.monotonic() + WAL_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _parse(url: str) -> URL:
@@ -154,7 +194,11 @@ def _parse(url: str) -> URL:
         raise InvalidSettings(
             f"RUNNER_DATABASE_URL names a database of the kind {backend!r}; this version serves sqlite only."
         )
-    if parsed.database in (None, "", ":memory:"):
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite") or parsed.host or parsed.query:
+        raise InvalidSettings(
+            "RUNNER_DATABASE_URL must be sqlite:/// and a path, such as sqlite:////path/to/runner.db."
+        )
+    if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
         raise InvalidSettings(
             "RUNNER_DATABASE_URL must name a file: an SQLite database in memory forgets its jobs."
         )
@@ -170,4 +214,4 @@ def ensure_folder(path: Path) -> None:
         raise DatabaseError(f"The folder {path} cannot be made: {what}; check RUNNER_HOME.") from None
 
 
-__all__ = ["BUSY_SECONDS", "Database", "SQLAlchemyError", "ensure_folder", "explain"]
+__all__ = ["BUSY_SECONDS", "Database", "ensure_folder", "explain", "ticks"]

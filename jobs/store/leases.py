@@ -7,11 +7,11 @@ still be renewed with its own fence: an outage of the database alone takes nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,8 @@ from jobs.store.database import Database
 from jobs.store.transitions import AttemptLease, JobLease, Lead
 
 LEASE = timedelta(seconds=15)
+ADMISSION = timedelta(seconds=60)
+"""A job's lease is not renewed: admission asks the API a few things, and is over, or was forgotten."""
 WORKER_LOST = timedelta(seconds=45)
 """A worker that has not been heard of for three leases is taken for dead in what people see."""
 
@@ -38,14 +40,15 @@ class Held:
 
 
 def take_job(db: Database, job_id: str, owner: str) -> JobLease | None:
-    """Take a queued job whose time has come for admission; None where somebody else has it."""
+    """Take a queued job for admission, if its time has come or its end was asked for; None where it is held."""
     with db.write() as session:
         now = db.now(session)
         free = or_(Job.lease_owner.is_(None), Job.lease_until < now)
+        due = or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None))
         statement = (
             update(Job)
-            .where(Job.id == job_id, Job.state == State.QUEUED, Job.not_before <= now, free)
-            .values(lease_owner=owner, lease_until=now + LEASE, fence=Job.fence + 1)
+            .where(Job.id == job_id, Job.state == State.QUEUED, due, free)
+            .values(lease_owner=owner, lease_until=now + ADMISSION, fence=Job.fence + 1)
             .returning(Job.fence)
         )
         fence = session.execute(statement).scalar()
@@ -77,7 +80,7 @@ def take_attempt(db: Database, attempt_id: str, owner: str) -> AttemptLease | No
     return None if fence is None else AttemptLease(owner, fence)
 
 
-def release_attempts(db: Database, owner: str, attempt_ids: Sequence[str] | None = None) -> None:
+def release_attempts(db: Database, owner: str, attempt_ids: Collection[str] | None = None) -> None:
     """Give attempts back (all of *owner* where none are named): another worker may take them at once."""
     with db.write() as session:
         statement = update(Attempt).where(Attempt.lease_owner == owner)
@@ -86,19 +89,20 @@ def release_attempts(db: Database, owner: str, attempt_ids: Sequence[str] | None
         session.execute(statement.values(lease_owner=None, lease_until=None))
 
 
-def heartbeat(db: Database, owner: str) -> list[Held]:
-    """Renew all that *owner* holds, in one statement, and hear what has become of it."""
+def heartbeat(db: Database, owner: str, attempt_ids: Collection[str]) -> list[Held]:
+    """Say that *owner* lives, renew what it attends to, in one statement, and hear what has become of it.
+
+    Only of *attempt_ids* the leases are renewed: one that was forgotten, because a thread died or could not
+    give it back, must run out although its owner lives.
+    """
     with db.write() as session:
         now = db.now(session)
-        until = now + LEASE
-        session.execute(
-            update(Attempt)
-            .where(Attempt.lease_owner == owner, Attempt.state != ENDED)
-            .values(lease_until=until)
-        )
-        session.execute(
-            update(Job).where(Job.lease_owner == owner, Job.state == State.QUEUED).values(lease_until=until)
-        )
+        if attempt_ids:
+            session.execute(
+                update(Attempt)
+                .where(Attempt.id.in_(attempt_ids), Attempt.lease_owner == owner, Attempt.state != ENDED)
+                .values(lease_until=now + LEASE)
+            )
         session.execute(update(Worker).where(Worker.id == owner).values(heartbeat_at=now))
         return _held(session, owner)
 
@@ -156,7 +160,7 @@ def leave(db: Database, owner: str) -> None:
         session.execute(
             update(Job).where(Job.lease_owner == owner).values(lease_owner=None, lease_until=None)
         )
-        session.query(Worker).where(Worker.id == owner).delete()
+        session.execute(delete(Worker).where(Worker.id == owner))
 
 
 def bury_the_dead(db: Database) -> None:
@@ -173,7 +177,7 @@ def bury_the_dead(db: Database) -> None:
             .where(Leader.owner.is_not(None))
             .values(owner=None, until=None, fence=Leader.fence + 1)
         )
-        session.query(Worker).delete()
+        session.execute(delete(Worker))
 
 
 def sign_on(db: Database, owner: str, *, host: str, pid: int, version: str, seats: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from jobs.models import Fact, Ticket
@@ -30,12 +30,13 @@ def take_ticket(db: Database, priority: int) -> tuple[bool, float]:
     with db.write() as session:
         now = db.now(session)
         next_at = session.execute(select(Ticket.next_at).where(Ticket.id == 1).with_for_update()).scalar_one()
-        # A quiet second is not saved up: at most one call may follow at once.
-        turn = max(next_at, now - INTERVAL)
+        if next_at - now > BOOK_AHEAD[0] + INTERVAL:
+            next_at = now  # nobody books so far ahead: a clock was set back
+        turn = max(next_at, now)  # a quiet second is not saved up
         if turn - now > ahead:
             return False, (turn - now - ahead).total_seconds()
         session.execute(update(Ticket).where(Ticket.id == 1).values(next_at=turn + INTERVAL))
-        return True, max(0.0, (turn - now).total_seconds())
+        return True, (turn - now).total_seconds()
 
 
 def remember(db: Database, key: str, value: dict[str, Any]) -> None:
@@ -48,13 +49,14 @@ def recall(db: Database, key: str) -> tuple[dict[str, Any], timedelta] | None:
     """What the API said, and how long ago; None where it was never asked."""
     with db.read() as session:
         fact = session.get(Fact, key)
-        return None if fact is None else (fact.value, db.now(session) - fact.at)
+        # A fact from the future was kept under a clock that has been set back: as old as it is far away.
+        return None if fact is None else (fact.value, abs(db.now(session) - fact.at))
 
 
 def forget(db: Database, prefix: str) -> None:
     """Drop all that is kept under keys that begin with *prefix*."""
     with db.write() as session:
-        session.query(Fact).where(Fact.key.startswith(prefix, autoescape=True)).delete()
+        session.execute(delete(Fact).where(Fact.key.startswith(prefix, autoescape=True)))
 
 
 def out_of_stock_until(session: Session, product: str) -> datetime | None:

@@ -11,13 +11,15 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, LogChunk
 from jobs.store.database import Database
 from jobs.views import Chunk
 
 READ_BYTES = 1 << 20
+READ_CHUNKS = 4096
 
 
 @dataclass(frozen=True)
@@ -34,44 +36,36 @@ class Append:
 
 def append(db: Database, appends: Sequence[Append]) -> list[bool]:
     """Commit many appends together; each is applied or dropped for itself. Returns which were applied."""
-    applied = []
+    for item in appends:
+        if item.size <= 0 or (item.data is not None and len(item.data) != item.size):
+            raise ValueError(f"a chunk of {item.size} bytes cannot be appended")
     with db.write() as session:
-        for item in appends:
-            moved = session.execute(
-                update(Attempt)
-                .where(
-                    Attempt.id == item.attempt_id,
-                    Attempt.lease_owner == item.owner,
-                    Attempt.fence == item.fence,
-                    Attempt.log_bytes == item.start,
-                )
-                .values(log_bytes=item.start + item.size)
-            )
-            ok = bool(moved.rowcount)  # type: ignore[attr-defined]
-            applied.append(ok)
-            if ok:
-                session.execute(
-                    insert(LogChunk).values(
-                        attempt_id=item.attempt_id, start=item.start, size=item.size, data=item.data
-                    )
-                )
-    return applied
+        return [_append(session, item) for item in appends]
 
 
 def read(db: Database, attempt_id: str, offset: int, limit: int = READ_BYTES) -> list[Chunk]:
     """The log from byte *offset* on, about *limit* bytes of it; the first chunk may be cut to start there."""
     with db.read() as session:
+        # By the index alone: the chunk in which the offset lies is the last one that starts there or before.
+        first = session.execute(
+            select(func.max(LogChunk.start)).where(
+                LogChunk.attempt_id == attempt_id, LogChunk.start <= offset
+            )
+        ).scalar()
         rows = session.execute(
             select(LogChunk.start, LogChunk.size, LogChunk.data)
-            .where(LogChunk.attempt_id == attempt_id, LogChunk.start + LogChunk.size > offset)
+            .where(LogChunk.attempt_id == attempt_id, LogChunk.start >= (first or 0))
             .order_by(LogChunk.start)
+            .limit(READ_CHUNKS)
             .execution_options(yield_per=4)
         )
         chunks, total = [], 0
         for start, size, data in rows:
             skip = max(0, offset - start)
+            if skip >= size:
+                continue
             chunks.append(Chunk(start + skip, size - skip, None if data is None else data[skip:]))
-            total += 0 if data is None else size
+            total += 0 if data is None else size - skip
             if total >= limit:
                 break
         rows.close()
@@ -93,3 +87,22 @@ def digest(db: Database, attempt_id: str) -> str | None:
             return None
         found.update(chunk.data)
     return found.hexdigest()
+
+
+def _append(session: Session, item: Append) -> bool:
+    moved = session.execute(
+        update(Attempt)
+        .where(
+            Attempt.id == item.attempt_id,
+            Attempt.lease_owner == item.owner,
+            Attempt.fence == item.fence,
+            Attempt.log_bytes == item.start,
+        )
+        .values(log_bytes=item.start + item.size)
+        .returning(Attempt.id)
+    ).scalar()
+    if moved is None:
+        return False
+    chunk = {"attempt_id": item.attempt_id, "start": item.start, "size": item.size, "data": item.data}
+    session.execute(insert(LogChunk).values(**chunk))
+    return True

@@ -9,8 +9,6 @@ import threading
 import time
 from types import TracebackType
 
-from sqlalchemy import Connection
-
 from jobs.store.database import Database
 
 LOOK_SECONDS = 0.05
@@ -20,11 +18,18 @@ class News:
     """Tells whether anything was written since the last call. One thread uses it; close it afterwards."""
 
     def __init__(self, db: Database) -> None:
-        self._connection: Connection = db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        self._last = self._version()
+        self._db = db
+        # Below SQLAlchemy's transactions, which would hold one picture of the database for ever.
+        with db.explained():
+            self._connection = db.engine.raw_connection()
+        try:
+            self._last = self._version()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def changed(self) -> bool:
-        """Whether another connection has committed since the last call."""
+        """Whether another connection has committed since the last call. Raises DatabaseError."""
         version = self._version()
         changed = version != self._last
         self._last = version
@@ -52,10 +57,11 @@ class News:
         self.close()
 
     def _version(self) -> int:
-        # Read below SQLAlchemy's transaction, which would hold one picture of the database for ever.
-        cursor = self._connection.connection.cursor()
-        try:
-            cursor.execute("PRAGMA data_version")
-            return int(cursor.fetchone()[0])
-        finally:
-            cursor.close()
+        with self._db.explained():
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute("PRAGMA data_version")
+                row = cursor.fetchone()
+            finally:
+                cursor.close()
+        return int(row[0]) if row else 0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from jobs import meter
+from jobs import ids, meter
 from jobs.errors import AmbiguousJob, JobNotFound
 from jobs.models import Attempt, Instance, Job, JobEvent
 from jobs.states import FINAL, State
 from jobs.store.database import Database
 from jobs.views import AttemptView, EventView, JobView
+
+_PREFIX = re.compile(rf"[{ids.ALPHABET}]{{1,{ids.JOB_LENGTH}}}")
 
 
 def find(db: Database, reference: str) -> str:
@@ -30,15 +33,15 @@ def find(db: Database, reference: str) -> str:
             ).scalar()
         if exact is not None:
             return exact
-        if reference:
-            begins = Job.id.startswith(reference, autoescape=True)
-            ids = list(
-                session.execute(select(Job.id).where(begins).order_by(Job.seq.desc()).limit(4)).scalars()
-            )
-            if len(ids) == 1:
-                return ids[0]
-            if ids:
-                shown = ", ".join(ids[:3]) + (" and others" if len(ids) > 3 else "")
+        if _PREFIX.fullmatch(reference):
+            # A range, because LIKE ignores case on SQLite and no index serves it.
+            last = reference.ljust(ids.JOB_LENGTH, ids.ALPHABET[-1])
+            begins = (Job.id >= reference) & (Job.id <= last)
+            found = list(session.execute(select(Job.id).where(begins).order_by(Job.id).limit(4)).scalars())
+            if len(found) == 1:
+                return found[0]
+            if found:
+                shown = ", ".join(found[:3]) + (" and others" if len(found) > 3 else "")
                 raise AmbiguousJob(f"Several jobs begin with {reference!r}: {shown}; give more characters.")
     raise JobNotFound(f"No job is called {reference!r}; `runner ls` shows those that there are.")
 
@@ -61,8 +64,8 @@ def listing(
             query = query.where(Job.state.in_([state.value for state in states]))
         if limit is not None:
             query = query.limit(limit)
-        ids = list(session.execute(query).scalars())
-    return some(db, ids)
+        found = list(session.execute(query).scalars())
+    return some(db, found)
 
 
 def history(db: Database, job_id: str) -> list[EventView]:
@@ -90,42 +93,45 @@ def unfinished(db: Database) -> int:
         ).scalar_one()
 
 
-def some(db: Database, ids: Sequence[str]) -> list[JobView]:
+def some(db: Database, job_ids: Sequence[str]) -> list[JobView]:
     """The jobs of these ids, in their order; those that do not exist are left out."""
     views: list[JobView] = []
-    for start in range(0, len(ids), 500):
+    for start in range(0, len(job_ids), 500):
         with db.read() as session:
-            views += _some(session, db.now(session), ids[start : start + 500])
+            views += _some(session, db.now(session), job_ids[start : start + 500])
     return views
 
 
-def _some(session: Session, now: datetime, ids: Sequence[str]) -> list[JobView]:
-    jobs = {job.id: job for job in session.execute(select(Job).where(Job.id.in_(ids))).scalars()}
+def _some(session: Session, now: datetime, job_ids: Sequence[str]) -> list[JobView]:
+    jobs = {job.id: job for job in session.execute(select(Job).where(Job.id.in_(job_ids))).scalars()}
     attempts: dict[str, list[tuple[Attempt, Instance]]] = {}
     rows = session.execute(
         select(Attempt, Instance)
         .join(Instance, Instance.attempt_id == Attempt.id)
-        .where(Attempt.job_id.in_(ids), Attempt.number.is_not(None))
+        .where(Attempt.job_id.in_(job_ids), Attempt.number.is_not(None))
         .order_by(Attempt.number)
     )
+    shown = set()
     for attempt, instance in rows:
         attempts.setdefault(attempt.job_id, []).append((attempt, instance))
+        shown.add(instance.id)
+    # What was rented for a job is on its receipt, also where its attempt is not shown.
     strays: dict[str, list[Instance]] = {}
-    for instance in session.execute(
-        select(Instance).where(Instance.job_id.in_(ids), Instance.attempt_id.is_(None))
-    ).scalars():
-        strays.setdefault(instance.job_id or "", []).append(instance)
+    charged = Instance.state.not_in(meter.UNCHARGED)
+    for instance in session.execute(select(Instance).where(Instance.job_id.in_(job_ids), charged)).scalars():
+        if instance.id not in shown:
+            strays.setdefault(instance.job_id or "", []).append(instance)
     since: dict[str, datetime] = {
         row.job_id: row.at
         for row in session.execute(
             select(JobEvent.job_id, func.max(JobEvent.at).label("at"))
-            .where(JobEvent.job_id.in_(ids), JobEvent.from_state.is_distinct_from(JobEvent.to_state))
+            .where(JobEvent.job_id.in_(job_ids), JobEvent.from_state.is_distinct_from(JobEvent.to_state))
             .group_by(JobEvent.job_id)
         )
     }
     return [
         _job(jobs[id_], attempts.get(id_, []), strays.get(id_, []), since.get(id_), now)
-        for id_ in ids
+        for id_ in job_ids
         if id_ in jobs
     ]
 

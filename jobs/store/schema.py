@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from sqlalchemy import func, inspect, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.orm import Session
 
 from jobs import ids
 from jobs.errors import DatabaseError
 from jobs.migrations import HEAD
 from jobs.models import Installation, Leader, Ticket
-from jobs.store.database import Database, ensure_folder, explain
+from jobs.store.database import Database, ensure_folder
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 LOCK_SECONDS = 60
+LOCK_KEY = 0x6770756A6F62
+"""The advisory lock under which PostgreSQL is migrated."""
 
 
 def open_database(url: str, *, migrate: bool = True) -> Database:
@@ -31,13 +32,11 @@ def open_database(url: str, *, migrate: bool = True) -> Database:
     """
     database = Database(url)
     try:
-        if database.sqlite and migrate:
-            _ready_sqlite(database)
-        else:
-            check(database)
-    except DBAPIError as error:
-        database.close()
-        raise (explain(error, database) or error) from None
+        with database.explained():
+            if database.sqlite and migrate:
+                _ready_sqlite(database)
+            else:
+                check(database)
     except BaseException:
         database.close()
         raise
@@ -45,37 +44,46 @@ def open_database(url: str, *, migrate: bool = True) -> Database:
 
 
 def upgrade(database: Database) -> tuple[str | None, str]:
-    """Create or migrate the database. Returns the revisions before and after."""
+    """Create or migrate the database, all or nothing. Returns the revisions before and after."""
     from alembic import command  # loaded only where there is something to migrate
 
-    before = revision(database)
-    _refuse_strangers(database, before)
     config = _config()
-    with database.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    with database.write() as session:
-        _first_rows(database, session)
+    with database.engine.connect() as connection:
+        if database.sqlite:
+            # Tables that others refer to are rebuilt by some steps; this cannot be said inside a transaction.
+            _pragma(connection, "foreign_keys=OFF")
+        try:
+            with connection.execution_options(begin="BEGIN IMMEDIATE").begin():
+                if not database.sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+                before = _revision(connection)
+                _refuse_strangers(database, connection, before)
+                if before != HEAD:
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+                with Session(connection, join_transaction_mode="create_savepoint") as session:
+                    _first_rows(database, session)
+                    session.commit()
+        finally:
+            if database.sqlite:
+                _pragma(connection, "foreign_keys=ON")
     return before, HEAD
 
 
 def revision(database: Database) -> str | None:
-    """The revision that the database is at; None where it holds no tables of ours."""
-    with database.engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        return found
+    """The revision that the database is at; None where it holds no tables of ours. Raises DatabaseError."""
+    with database.explained(), database.engine.connect() as connection:
+        return _revision(connection)
 
 
 def check(database: Database) -> None:
     """Raise DatabaseError unless the database is at the revision of this code."""
-    found = revision(database)
-    _refuse_strangers(database, found)
-    if found != HEAD:
-        raise DatabaseError(
-            f"{database.path or database.shown_url} is not up to date; run `runner db upgrade`."
-        )
+    with database.explained(), database.engine.connect() as connection:
+        found = _revision(connection)
+        if found == HEAD:
+            return
+        _refuse_strangers(database, connection, found)
+    raise DatabaseError(f"{database.path or database.shown_url} is not up to date; run `runner db upgrade`.")
 
 
 def installation_id(session: Session) -> str:
@@ -84,38 +92,65 @@ def installation_id(session: Session) -> str:
 
 
 def _ready_sqlite(database: Database) -> None:
-    assert database.path is not None
-    ensure_folder(database.path.parent)
-    existed = database.path.exists()
-    if existed and revision(database) == HEAD:
-        return  # the usual case takes no lock
-    lock = FileLock(f"{database.path}.migrate.lock", timeout=LOCK_SECONDS, mode=0o600)
+    path = database.path
+    if path is None:
+        raise ValueError("only a file can be made ready")
+    ensure_folder(path.parent)
+    # The usual case takes no lock. An empty file is being made by somebody else at this moment.
+    if _size(path) and revision(database) == HEAD:
+        return
+    lock = FileLock(f"{path}.migrate.lock", timeout=LOCK_SECONDS, mode=0o600)
     try:
         with lock:
-            if not existed:
-                database.path.touch(mode=0o600)  # before SQLite would make it readable for all
-            if revision(database) != HEAD:
+            if _size(path) is None:
+                path.touch(mode=0o600)  # before SQLite would make it readable for all
+            if not _size(path) or revision(database) != HEAD:
                 upgrade(database)
     except Timeout:
         raise DatabaseError(
-            f"Another process has been migrating {database.path} for {LOCK_SECONDS} s; wait for it, or end it."
+            f"Another process has been migrating {path} for {LOCK_SECONDS} s; wait for it, or end it."
         ) from None
     except OSError as error:
         reason = (error.strerror or "it failed").lower()
-        raise DatabaseError(
-            f"{database.path} cannot be made or migrated: {reason}; check RUNNER_HOME."
-        ) from None
+        raise DatabaseError(f"{path} cannot be made or migrated: {reason}; check RUNNER_HOME.") from None
 
 
-def _refuse_strangers(database: Database, found: str | None) -> None:
+def _size(path: Path) -> int | None:
+    """The file's size in bytes; None where there is none. Raises DatabaseError where it is hidden from us."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = (error.strerror or "it failed").lower()
+        raise DatabaseError(f"{path} cannot be opened: {reason}; check RUNNER_HOME.") from None
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def _refuse_strangers(database: Database, connection: Connection, found: str | None) -> None:
     where = database.path or database.shown_url
-    if found is None:
-        strange = set(inspect(database.engine).get_table_names()) - {"alembic_version"}
-        if strange:
-            raise DatabaseError(f"{where} belongs to something else (it has a table {sorted(strange)[0]!r}).")
+    if found in _known_revisions():
         return
-    if found not in _known_revisions():
+    tables = set(inspect(connection).get_table_names())
+    if found is not None and {"jobs", "attempts", "instances"} <= tables:
         raise DatabaseError(f"{where} was written by a newer version of gpu-job-runner; install that one.")
+    if strange := sorted(tables - {"alembic_version"}):
+        raise DatabaseError(f"{where} belongs to something else (it has a table {strange[0]!r}).")
+    if found is not None:
+        raise DatabaseError(f"{where} belongs to something else (its revision is {found!r}).")
+
+
+def _pragma(connection: Connection, pragma: str) -> None:
+    raw = connection.connection.dbapi_connection
+    if raw is None:
+        raise ValueError("the connection is closed")
+    raw.cursor().execute(f"PRAGMA {pragma}").close()
 
 
 def _known_revisions() -> set[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs import ids
-from jobs.errors import InvalidJob
+from jobs.errors import InvalidJob, JobNotFound
 from jobs.models import Job, JobEvent
 from jobs.spec import Spec
 from jobs.states import FINAL, Event, State, Who, next_state
@@ -19,6 +20,8 @@ from jobs.store.database import Database
 from jobs.store.transitions import Change, Person, Stale, move
 
 CANCELLED = "cancelled_by_user"
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+"""No time of the submitter's own: on SQLite its clock may be ahead of the one that the service judges by."""
 
 
 @dataclass(frozen=True)
@@ -34,51 +37,28 @@ def submit(db: Database, specs: Sequence[Spec]) -> list[Submitted]:
 
     Raises InvalidJob where a key is used again for another command.
     """
-    with db.write() as session:
-        now = db.now(session)
-        known = _by_key(session, [spec.key for spec in specs if spec.key is not None])
-        submitted, rows = [], []
-        for spec in specs:
-            row = _row(spec, now)
-            if spec.key is not None and (earlier := known.get(spec.key)) is not None:
-                if any(earlier[name] != row[name] for name in ("command", "products", "env")):
-                    raise InvalidJob(
-                        f"The key {spec.key!r} already belongs to job {earlier['id']}, which runs something else; "
-                        "use another key."
-                    )
-                submitted.append(Submitted(earlier["id"], existed=True))
-                continue
-            rows.append(row)
-            submitted.append(Submitted(row["id"], existed=False))
-            if spec.key is not None:
-                known[spec.key] = row
-        if rows:
-            session.execute(insert(Job), rows)
-            session.execute(
-                insert(JobEvent),
-                [
-                    {
-                        "job_id": row["id"],
-                        "at": now,
-                        "event": Event.SUBMITTED.value,
-                        "to_state": row["state"],
-                        "who": Who.PERSON.value,
-                    }
-                    for row in rows
-                ],
-            )
-    return submitted
+    for tries_left in (2, 1, 0):
+        try:
+            with db.write() as session:
+                return _submit(session, db.now(session), specs)
+        except IntegrityError:  # another process has taken one of the keys since we looked for them
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def request_cancel(db: Database, job_id: str) -> State:
     """Ask for the end of a job; a queued one ends here and now. Returns its state after that.
 
-    Asking twice, or for a job that is final, changes nothing.
+    Asking twice, or for a job that is final, changes nothing. Raises JobNotFound.
     """
     while True:
         with db.write() as session:
             now = db.now(session)
-            state = State(session.execute(select(Job.state).where(Job.id == job_id)).scalar_one())
+            found = session.execute(select(Job.state).where(Job.id == job_id)).scalar()
+            if found is None:
+                raise JobNotFound(f"No job has the id {job_id!r}; `runner ls` shows those that there are.")
+            state = State(found)
             if state in FINAL:
                 return state
             session.execute(
@@ -103,13 +83,49 @@ def request_cancel(db: Database, job_id: str) -> State:
                 session.rollback()
 
 
+def _submit(session: Session, now: datetime, specs: Sequence[Spec]) -> list[Submitted]:
+    known = _by_key(session, [spec.key for spec in specs if spec.key is not None])
+    submitted, rows = [], []
+    for spec in specs:
+        row = _row(spec, now)
+        if spec.key is not None and (earlier := known.get(spec.key)) is not None:
+            if any(earlier[name] != row[name] for name in ("command", "products", "env")):
+                raise InvalidJob(
+                    f"The key {spec.key!r} already belongs to job {earlier['id']}, "
+                    "which runs something else; use another key."
+                )
+            submitted.append(Submitted(earlier["id"], existed=True))
+            continue
+        rows.append(row)
+        submitted.append(Submitted(row["id"], existed=False))
+        if spec.key is not None:
+            known[spec.key] = row
+    if rows:
+        session.execute(insert(Job), rows)
+        session.execute(insert(JobEvent), [_event(row) for row in rows])
+    return submitted
+
+
 def _by_key(session: Session, keys: list[str]) -> dict[str, dict[str, Any]]:
-    if not keys:
-        return {}
-    found = session.execute(
-        select(Job.key, Job.id, Job.command, Job.products, Job.env).where(Job.key.in_(keys))
-    ).mappings()
-    return {row["key"]: dict(row) for row in found}
+    known: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(keys), 500):
+        found = session.execute(
+            select(Job.key, Job.id, Job.command, Job.products, Job.env).where(
+                Job.key.in_(keys[start : start + 500])
+            )
+        ).mappings()
+        known |= {row["key"]: dict(row) for row in found}
+    return known
+
+
+def _event(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "job_id": row["id"],
+        "at": row["submitted_at"],
+        "event": Event.SUBMITTED.value,
+        "to_state": row["state"],
+        "who": Who.PERSON.value,
+    }
 
 
 def _row(spec: Spec, now: datetime) -> dict[str, Any]:
@@ -129,6 +145,6 @@ def _row(spec: Spec, now: datetime) -> dict[str, Any]:
         "max_runtime": spec.max_runtime,
         "max_runtime_source": spec.max_runtime_source,
         "state": next_state(None, Event.SUBMITTED, Who.PERSON).value,
-        "not_before": now,
+        "not_before": AT_ONCE,
         "submitted_at": now,
     }

@@ -16,7 +16,7 @@ from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, Job, JobEvent, Leader
-from jobs.states import ENDED, LIVE, Event, State, Who, next_state
+from jobs.states import ENDED, LIVE, REASONS, Event, IllegalMove, State, Who, next_state
 
 
 class Stale(Exception):
@@ -90,6 +90,8 @@ def move(
     Raises Stale where the guard does not hold and IllegalMove where the table has no such line.
     """
     new = next_state(state, event, guard.who)
+    if new.final and change.reason not in REASONS[new]:
+        raise IllegalMove(f"{change.reason!r} is no reason for a job to be {new}")
     if isinstance(guard, Lead):
         confirm_lead(session, guard)
     if attempt_id is not None and state in LIVE:
@@ -158,7 +160,9 @@ def _move_job(
     elif new is State.QUEUED:
         values |= {"attempt_id": None, "lease_owner": None, "lease_until": None}
     elif state is State.QUEUED:
-        values |= {"attempt_id": attempt_id, "lease_owner": None, "lease_until": None, "waits": 0}
+        values |= {"attempt_id": attempt_id, "lease_owner": None, "lease_until": None}
+    elif new is State.BOOTING:
+        values["waits"] = 0
     values |= change.job or {}
     statement = update(Job).where(Job.id == job_id, Job.state == state.value)
     if state in LIVE:

@@ -118,8 +118,12 @@ def run(
 
 
 def ls(
-    state: Annotated[list[str] | None, typer.Option("--state", help="Only jobs in this state; repeatable.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, the newest first.")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="Only jobs in this state; repeatable.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many, the newest first.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """List jobs, the newest first.
@@ -177,8 +181,14 @@ def logs(
         with News(db) as news:
             while True:
                 view, chunks = reader.look()
-                if attempt is not None and all(item.number != attempt for item in view.attempts) and not follow:
-                    raise InvalidJob(f"Job {view.id} has {len(view.attempts)} attempts, and no number {attempt}.")
+                if (
+                    attempt is not None
+                    and all(item.number != attempt for item in view.attempts)
+                    and not follow
+                ):
+                    raise InvalidJob(
+                        f"Job {view.id} has {len(view.attempts)} attempts, and no number {attempt}."
+                    )
                 for chunk in chunks:
                     _write(chunk.data, chunk.size, sys.stdout)
                 sys.stdout.flush()
@@ -317,14 +327,16 @@ def _worst(client: Client, spec: Spec, price: int) -> int:
 
 
 def _ensure_service(client: Client) -> None:
-    from runner import service
+    from runner import daemon
 
-    if service.find(client.settings) is not None:
+    if daemon.find(client.settings) is not None:
         return
     if client.settings.api_token is None:
         raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
-    running = service.start_in_background(client.settings)
-    output.note(f"started a service in the background (pid {running.pid}); it ends a minute after the last job")
+    running = daemon.start_in_background(client.settings)
+    output.note(
+        f"started a service in the background (pid {running.pid}); it ends a minute after the last job"
+    )
 
 
 def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted) -> None:

@@ -15,7 +15,7 @@ from jobs.states import FINAL
 from jobs.store import doom, leases, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
-from runner import present, service
+from runner import daemon, present
 from runner.cli import output
 
 
@@ -35,32 +35,36 @@ def up(
     Example: runner up --detach
     """
     settings = load_settings()
-    running = service.find(settings)
+    running = daemon.find(settings)
     if running is not None:
         raise _Refused(f"A service for this database is already running (pid {running.pid}).")
     if detach:
-        running = service.start_in_background(settings, idle=False)
-        output.note(f"the service is running in the background (pid {running.pid}); its log: {service.log_path(settings)}")
+        running = daemon.start_in_background(settings, idle=False)
+        output.note(
+            f"the service is running in the background (pid {running.pid}); its log: {daemon.log_path(settings)}"
+        )
         return
     _log_to_stderr(background)
-    service.serve(settings, background=background, idle_seconds=idle_exit)
+    daemon.serve(settings, background=background, idle_seconds=idle_exit)
 
 
 def down(
-    force: Annotated[bool, typer.Option("--force", help="Also while machines are rented; they stay rented.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while machines are rented; they stay rented.")
+    ] = False,
 ) -> None:
     """Stop the service of this database. Refuses while machines are rented.
 
     Example: runner down
     """
     settings = load_settings()
-    running = service.find(settings)
+    running = daemon.find(settings)
     if running is None:
         output.note("no service is running")
         return
     db = open_database(settings.database_url)
     try:
-        machines = service.live_machines(db)
+        machines = daemon.live_machines(db)
     finally:
         db.close()
     if machines and not force:
@@ -69,13 +73,15 @@ def down(
             f"{len(machines)} machines are rented, and without a service nobody would end them:\n  {listed}\n"
             "Wait for their jobs, cancel them, or use --force to leave them to the next service."
         )
-    pid = service.stop(settings)
+    pid = daemon.stop(settings)
     output.note(f"the service (pid {pid}) has ended" if pid else "no service is running")
     if machines:
         output.note(f"{len(machines)} machines stay rented; `runner up` takes them over")
 
 
-def status(json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False) -> None:
+def status(
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
     """Say whether a service is running, what it does, and which machines are rented.
 
     Example: runner status
@@ -104,25 +110,33 @@ def status(json: Annotated[bool, typer.Option("--json", help="One JSON document 
     print(f"machines   {len(found['machines'])}")
     for machine in found["machines"]:
         leak = " · leak suspected" if machine["leak_suspected"] else ""
-        print(f"  {machine['name']} {machine['product']} {machine['state']}, expires {machine['expires_at']}{leak}")
+        print(
+            f"  {machine['name']} {machine['product']} {machine['state']}, expires {machine['expires_at']}{leak}"
+        )
 
 
 def _status(settings: Settings, db: Database) -> dict[str, Any]:
     from jobs import meter
 
-    running = service.find(settings)
+    running = daemon.find(settings)
     now = db.clock()
     counts = reads.counts(db)
     return {
         "service": None
         if running is None
-        else {"pid": running.pid, "background": running.background, "seconds": max(0.0, time.time() - running.started)},
+        else {
+            "pid": running.pid,
+            "background": running.background,
+            "seconds": max(0.0, time.time() - running.started),
+        },
         "workers": [
             {"host": worker.host, "pid": worker.pid, "version": worker.version, "note": worker.note}
             for worker in leases.workers(db)
         ],
         "database": str(db.path or db.shown_url),
-        "jobs": {state.value: counts[state] for state in sorted(counts, key=lambda item: (item in FINAL, item))},
+        "jobs": {
+            state.value: counts[state] for state in sorted(counts, key=lambda item: (item in FINAL, item))
+        },
         "machines": [
             {
                 "name": row.name,
