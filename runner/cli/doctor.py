@@ -12,7 +12,9 @@ from runner import doctor as examination
 from runner.cli import output
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False) -> None:
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
     """Check token, database, clock, disk, and that account and books agree; exit 1 if anything is wrong.
 
     Example: runner doctor

@@ -1,0 +1,51 @@
+"""Asking the API from a command: with the person's token, and never for longer than 20 seconds."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from jobs.errors import InvalidToken, RunnerError
+from jobs.settings import Settings
+from workers.cloud.client import Cloud, LocalGate
+
+if TYPE_CHECKING:
+    from runner.client import Client
+
+SECONDS = 20.0
+"""A call that has no answer by then is given up."""
+
+
+def open_cloud(settings: Settings) -> Cloud:
+    """The account, for a command that has no database. Raises InvalidToken where there is no token."""
+    if settings.api_token is None:
+        raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
+    return Cloud(settings.api_url, settings.api_token, gate=LocalGate())
+
+
+def refresh_inventory(client: Client) -> bool:
+    """Keep what the API lists now in the client's database; say why, and return False, where it cannot be."""
+    from jobs.store import catalog
+    from runner.cli import output
+    from workers.steps.gate import DatabaseGate
+
+    settings = client.settings
+    if settings.api_token is None:
+        output.note("there is no API token, so the inventory is not asked for; `runner init` stores one")
+        return False
+    try:
+        with Cloud(
+            settings.api_url, settings.api_token, gate=DatabaseGate(client.database, threading.Event())
+        ) as cloud:
+            products = cloud.list_products(deadline_s=SECONDS)
+    except RunnerError as error:
+        output.note(str(error))
+        return False
+    catalog.keep(
+        client.database,
+        [
+            catalog.Offer(product.name, product.price_micros_per_hour, product.capacity, product.gpu_count)
+            for product in products
+        ],
+    )
+    return True

@@ -1,0 +1,192 @@
+"""What people and scripts see: tables and colours on a terminal, plain text elsewhere, one JSON document.
+
+Text from outside (names, the service's words, a job's command) may hold control characters that would move
+the cursor or change the screen; it is escaped here before it reaches a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+if TYPE_CHECKING:
+    from runner.client import Client
+
+_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = frozenset("\u200c\u200d")
+"""Invisible, harmless, and part of emoji and of several scripts."""
+
+STDOUT = "standard output"
+"""How errors name it."""
+
+_STYLES = {
+    "succeeded": "green",
+    "failed": "red",
+    "expired": "yellow",
+    "cancelled": "yellow",
+    "running": "cyan",
+}
+
+
+def clean(text: object) -> str:
+    """*text* as one line without anything that a terminal would obey; what is escaped stays readable."""
+    found = str(text)
+    return found if found.isprintable() else "".join(map(_escape, found))
+
+
+def clean_lines(text: object) -> str:
+    """The same, but line ends stay."""
+    return "\n".join(map(clean, str(text).split("\n")))
+
+
+def line(text: object = "") -> None:
+    """A line of the answer, on standard output."""
+    _print(clean_lines(text))
+
+
+def note(text: object) -> None:
+    """A line for people, on standard error."""
+    print(clean_lines(text), file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output. ASCII only, so that no terminal and no encoding is in its way."""
+    _print(json.dumps(value, indent=2))
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Columns on standard output; those named in *right* are aligned there.
+
+    On a terminal a cell that is too wide is folded; elsewhere nothing is cut or wrapped.
+    """
+    lines = [[clean(cell) for cell in row] for row in rows]
+    if is_terminal(sys.stdout):
+        _rich_table(headers, lines, right)
+        return
+    widths = [max(map(width, column)) for column in zip(headers, *lines, strict=True)]
+    for row in (list(headers), *lines):
+        cells = [
+            _padded(cell, size, header in right)
+            for header, cell, size in zip(headers, row, widths, strict=True)
+        ]
+        _print("  ".join(cells).rstrip())
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at *stream*, on something that understands more than lines."""
+    try:
+        return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    except ValueError:  # closed
+        return False
+
+
+def colours(stream: TextIO | None) -> bool:
+    """Whether *stream* may be coloured (https://no-color.org)."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def same_terminal(one: TextIO, other: TextIO) -> bool:
+    """Whether both streams end on the same terminal."""
+    try:
+        if not (one.isatty() and other.isatty()):
+            return False
+        return os.fstat(one.fileno()).st_rdev == os.fstat(other.fileno()).st_rdev
+    except (OSError, ValueError):
+        return False
+
+
+def fit(line: str, stream: TextIO) -> str:
+    """*line*, cut to one line of the terminal behind *stream*."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    room = (columns or shutil.get_terminal_size().columns) - 1
+    if width(line) <= room:
+        return line
+    kept, used = [], 1
+    for character in line:
+        used += width(character)
+        if used > room:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"
+
+
+def width(text: str) -> int:
+    """How many columns *text* takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_cells, text))
+
+
+def ask_inventory(client: Client) -> bool:
+    """Have the database hold what the API lists now; say why, and return False, where it cannot be asked."""
+    from runner.cli import api
+
+    return api.refresh_inventory(client)
+
+
+def flush() -> None:
+    """Write out what is still buffered. Raises OSError, naming standard output."""
+    with _named():
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _print(text: str) -> None:
+    with _named():
+        print(text)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, STDOUT) from None
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _escape(character: str) -> str:
+    if unicodedata.category(character) not in _ESCAPED or character in _JOINERS:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _padded(cell: str, size: int, right: bool) -> str:
+    space = " " * (size - width(cell))
+    return space + cell if right else cell + space
+
+
+def _rich_table(headers: Sequence[str], lines: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, header in enumerate(headers):
+        # The first column is what people copy: it stays whole.
+        justify: Literal["left", "right"] = "right" if header in right else "left"
+        drawn.add_column(header, overflow="fold", no_wrap=number == 0, justify=justify)
+    for line in lines:
+        drawn.add_row(*_styled(line))
+    Console(highlight=False, color_system="auto" if colours(sys.stdout) else None).print(drawn)
+
+
+def _styled(line: Sequence[str]) -> Iterator[Any]:
+    from rich.text import Text
+
+    for cell in line:
+        word = cell.split(" ", 1)[0]
+        yield Text(cell, style=_STYLES.get(word, ""))  # Text, so that brackets are no markup
