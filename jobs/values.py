@@ -143,7 +143,7 @@ def _loopback(host: str) -> bool:
 def read_url(value: object, what: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
     # The value may hold a password, so the message does not show it.
-    if not re.fullmatch(r"[a-z][a-z0-9+.]*:[^\x00-\x1f\x7f]*", text):
+    if not re.fullmatch(r"[a-z][a-z0-9+.]*://[^\x00-\x1f\x7f]+", text):
         raise InvalidSettings(f"{what} must be an address such as sqlite:////path/to/runner.db.")
     return text
 
