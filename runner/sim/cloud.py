@@ -7,6 +7,7 @@ refuse raise `Refusal` with the status and the sentence of the answer.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 import uuid as uuids
@@ -21,10 +22,12 @@ import asyncssh
 from runner.sim.config import Coupon, Product, SimConfig
 from runner.sim.ledger import Charge, Clock, Ledger, billed_minutes
 from runner.sim.machine import Machine, Order, Phase
+from runner.sim.processes import Reaper
 from runner.sim.shapes import AddKey, Deploy
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
 KEY_NAME = re.compile(r"[A-Za-z0-9 ]{1,64}")
+LOG = logging.getLogger("runner.sim")
 ACCOUNT_LIMIT = "Instance limit exceeded for this account"
 
 
@@ -58,6 +61,7 @@ class Cloud:
         self.stock: dict[str, int] = {product.name: product.capacity for product in config.products}
         self.keys: dict[str, Key] = {}
         self.machines: dict[str, Machine] = {}
+        self._reaper = Reaper()
         self._work: set[asyncio.Task[None]] = set()
 
     # Deploying
@@ -75,9 +79,8 @@ class Cloud:
             raise Refusal(400, f"Product {order.product.name} is out of stock")
         self.stock[order.product.name] -= 1
         uuid = str(uuids.uuid4())
-        machine = Machine(
-            uuid, order, self.config, self.faults, self.folder / "instances" / uuid, self.clock.now()
-        )
+        folder = self.folder / "instances" / uuid
+        machine = Machine(uuid, order, self.config, folder, self.clock.now(), self._reaper)
         machine.on_lost = self.lose
         self.machines[uuid] = machine
         machine.boot()
@@ -267,7 +270,12 @@ class Cloud:
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            LOG.error("a machine did not end in order", exc_info=task.exception())
 
     async def close(self) -> None:
         """End every machine and wait until nothing of any is left."""

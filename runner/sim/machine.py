@@ -26,7 +26,7 @@ import asyncssh
 
 from runner.sim import processes, sshd
 from runner.sim.config import Image, Product, SimConfig
-from runner.sim.faults import Faults, SshMode
+from runner.sim.faults import SshMode
 from runner.sim.ssh import Door
 
 Phase = Literal["booting", "ready", "stopped", "failed", "terminating", "terminated", "gone"]
@@ -52,11 +52,18 @@ class Machine:
     """One instance. Methods that are not coroutines may be called on the event loop only."""
 
     def __init__(
-        self, uuid: str, order: Order, config: SimConfig, faults: Faults, folder: Path, started: datetime
+        self,
+        uuid: str,
+        order: Order,
+        config: SimConfig,
+        folder: Path,
+        started: datetime,
+        reaper: processes.Reaper,
     ) -> None:
         self.uuid = uuid
         self.order = order
-        self.faults = faults
+        self.faults = config.faults
+        self._reaper = reaper
         self.shell = config.shell
         self.username = sshd.current_user() if config.openssh else config.username
         self.password_login = config.password_login
@@ -80,6 +87,7 @@ class Machine:
         self._boots = 0
         self.reachable = False
         self.ssh_told: SshMode | None = None
+        self._sessions: set[int] = set()  # as long as nothing was ever started, nothing has to be looked for
         self._children: set[processes.Child] = set()
         self._life: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -175,7 +183,8 @@ class Machine:
         """End its connections and processes, to the last one; the disk stays."""
         self.door.refuse()
         self.door.drop()
-        await in_thread(partial(processes.kill, self.uuid, self.folder, self.pids()))
+        if self._sessions:
+            await self._reaper.kill(self.marked())
         for child in list(self._children):
             await child.wait()
 
@@ -183,7 +192,7 @@ class Machine:
         """Like halt, and the disk goes too."""
         await self.halt()
         self.door.close()
-        await in_thread(partial(shutil.rmtree, self.folder, ignore_errors=True))
+        await processes.in_thread(partial(shutil.rmtree, self.folder, ignore_errors=True))
 
     # Its processes
 
@@ -209,6 +218,7 @@ class Machine:
             raise OSError("the machine is not up")
         child = processes.Child(processes.spawn(argv, env, self.home, stdin, stdout, stderr))
         self._children.add(child)
+        self._sessions.add(child.pid)
         child.when_ended(lambda: self._children.discard(child))
         return child
 
@@ -220,9 +230,10 @@ class Machine:
         with (self.folder / "sshd.log").open("ab") as log:
             return self.spawn(self.sshd.argv, env, connection, connection, log.fileno())
 
-    def pids(self) -> frozenset[int]:
-        """The live processes that the simulator itself started for this machine."""
-        return frozenset(child.pid for child in self._children)
+    def marked(self) -> processes.Marked:
+        """What its processes are known by."""
+        known = frozenset(child.pid for child in self._children)
+        return processes.Marked(self.uuid, known, frozenset(self._sessions))
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run *work* on the loop as long as the machine lives."""
@@ -261,13 +272,3 @@ def login_path() -> str:
         if entry.startswith(os.sep) and not entry.startswith(sys.prefix)
     ]
     return os.pathsep.join(dict.fromkeys([*USUAL_PATH.split(":"), *own]))
-
-
-async def in_thread(call: Callable[[], None]) -> None:
-    """Run *call* without blocking the loop, unless the interpreter is ending: then threads are refused."""
-    try:
-        work = asyncio.get_running_loop().run_in_executor(None, call)
-    except RuntimeError:
-        call()
-    else:
-        await work

@@ -1,8 +1,8 @@
 """The real processes of a simulated machine: started with its marker, found by it, killed to the last one.
 
 A machine's processes may call setsid, fork twice or outlive their parents: no process group holds them all.
-They are found through psutil by the marker in their environment, by a working folder inside the machine's
-folder, and as descendants of such processes; killing repeats until a look finds none.
+They are found through psutil by the marker in their environment, by their session, and as descendants of such
+processes; killing repeats until a look finds none. Only a process that gave up all three escapes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -70,42 +72,66 @@ def spawn(
     )
 
 
-def find(machine: str, folder: Path, known: Collection[int] = ()) -> list[psutil.Process]:
-    """The live processes of *machine*: *known* ones, marked ones, those in *folder*, and their descendants.
+@dataclass(frozen=True)
+class Marked:
+    """What the processes of one machine are known by.
 
-    Never this process itself.
+    *machine* is the value of the marker, *known* the live processes that we started, *sessions* the sessions
+    of all that we ever started.
     """
+
+    machine: str
+    known: frozenset[int] = frozenset()
+    sessions: frozenset[int] = frozenset()
+
+    def owns(self, process: psutil.Process) -> bool:
+        """Whether *process* bears the mark. Raises psutil.Error if it cannot be told."""
+        if process.pid in self.known or _marker(process) == self.machine:
+            return True
+        session = _session(process)
+        if session not in self.sessions:
+            return False
+        # Its number may have gone to a stranger's session by now; then its leader is alive and not ours.
+        return session in self.known or not psutil.pid_exists(session)
+
+
+def find(*machines: Marked) -> list[psutil.Process]:
+    """The live processes of *machines*: those that bear a mark and their descendants; never this process."""
     found: dict[int, psutil.Process] = {}
-    parents: dict[int, list[psutil.Process]] = {}
+    children: dict[int, list[psutil.Process]] = {}
     own = os.getpid()
-    inside = str(folder) + os.sep
     for process in psutil.process_iter():
         if process.pid == own:
             continue
         try:
-            parents.setdefault(process.ppid(), []).append(process)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            if process.pid in known or _belongs(process, machine, inside):
+            children.setdefault(process.ppid(), []).append(process)
+            if process.status() != psutil.STATUS_ZOMBIE and any(
+                machine.owns(process) for machine in machines
+            ):
                 found[process.pid] = process
         except psutil.Error:
             continue  # gone meanwhile, or another user's
     todo = list(found)
     while todo:
-        for child in parents.get(todo.pop(), []):
+        for child in children.get(todo.pop(), []):
             if child.pid not in found and _alive(child):
                 found[child.pid] = child
                 todo.append(child.pid)
     return list(found.values())
 
 
-def _belongs(process: psutil.Process, machine: str, inside: str) -> bool:
-    with contextlib.suppress(psutil.AccessDenied):
-        if process.environ().get(MARKER) == machine:
-            return True
-    with contextlib.suppress(psutil.AccessDenied):
-        return (process.cwd() + os.sep).startswith(inside)
-    return False
+def _marker(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARKER)
+    except psutil.AccessDenied:
+        return None
+
+
+def _session(process: psutil.Process) -> int:
+    try:
+        return os.getsid(process.pid)
+    except OSError:
+        return -1
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -115,14 +141,54 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-def kill(machine: str, folder: Path, known: Collection[int] = (), *, timeout: float = 20.0) -> None:
-    """SIGKILL every process of *machine* until none is found. Raises TimeoutError after *timeout* seconds."""
+def kill(machines: Sequence[Marked], *, timeout: float = 20.0) -> None:
+    """SIGKILL the processes of *machines* until none is found; TimeoutError after *timeout* seconds."""
     end = time.monotonic() + timeout
-    while processes := find(machine, folder, known):
+    while machines and (processes := find(*machines)):
         if time.monotonic() > end:
-            pids = ", ".join(str(process.pid) for process in processes)
-            raise TimeoutError(f"processes of machine {machine} would not die: {pids}")
+            raise TimeoutError(f"would not die: {', '.join(str(process) for process in processes)}")
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         time.sleep(0.005)  # not psutil.wait_procs: it would take the exit codes of our own children
+
+
+class Reaper:
+    """Kills for the event loop, in a thread; machines that end together share each look at all processes."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Marked, asyncio.Future[None]]] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def kill(self, machine: Marked) -> None:
+        """Return when no process of *machine* is left. Raises TimeoutError as `kill` does."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((machine, done))
+        if self._working is None or self._working.done():
+            self._working = loop.create_task(self._work())
+        await done
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await in_thread(partial(kill, [machine for machine, _ in batch]))
+            except (OSError, psutil.Error) as error:  # TimeoutError is one of OSError's
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(error)
+            else:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+
+
+async def in_thread(call: Callable[[], None]) -> None:
+    """Run *call* without blocking the loop, unless the interpreter is ending: then threads are refused."""
+    try:
+        work = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError:
+        call()
+    else:
+        await work

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -26,6 +24,7 @@ from runner.sim.cloud import Cloud
 from runner.sim.config import SimConfig
 from runner.sim.control import Control, accidents
 from runner.sim.faults import Faults, SshMode
+from runner.sim.folder import Folder
 from runner.sim.http import PREFIX, Api, Logged
 from runner.sim.ledger import Ledger, stamp
 from runner.sim.machine import Machine
@@ -41,6 +40,7 @@ class Simulator:
         self.faults: Faults = self.config.faults
         self.url = ""
         self.folder = Path()
+        self._folder: Folder | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._up = threading.Event()
@@ -74,11 +74,12 @@ class Simulator:
             raise RuntimeError("this simulator has been started already")
         listening = socket.create_server(("127.0.0.1", self.config.port), backlog=512)
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}{PREFIX}"
-        given = self.config.folder
-        if given is not None:
-            given.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="runner-sim-")) if given is None else given
-        self.folder = folder.resolve()
+        try:
+            self._folder = Folder(self.config.folder)
+        except OSError:
+            listening.close()
+            raise
+        self.folder = self._folder.path
         self._thread = threading.Thread(target=self._run, args=(listening,), name="simulator", daemon=True)
         self._thread.start()
         atexit.register(self.stop)
@@ -96,8 +97,8 @@ class Simulator:
         if thread.is_alive() and loop is not None and stopping is not None:
             loop.call_soon_threadsafe(stopping.set)
         thread.join()
-        if self.config.folder is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._folder is not None:
+            self._folder.close()
 
     def _run(self, listening: socket.socket) -> None:
         try:
@@ -164,8 +165,7 @@ class Simulator:
 
     def processes(self, uuid: str) -> list[psutil.Process]:
         """The live processes of a machine, also of one that is gone (then there should be none)."""
-        machine = self.machine(uuid)
-        return processes.find(uuid, machine.folder, self._on_loop(machine.pids))
+        return processes.find(self._on_loop(self.machine(uuid).marked))
 
     def requests(self, operation: str | None = None) -> tuple[Logged, ...]:
         """The answered (or cut) requests so far, oldest first; of one operationId if given."""

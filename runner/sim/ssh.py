@@ -137,10 +137,16 @@ class Door:
         self._waiting.discard(raw)
         raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError, asyncssh.Error, asyncio.TimeoutError):
+        logins: list[Login] = []
+
+        def login() -> Login:
+            logins.append(Login(self.machine, self, lambda user: Session(self, user)))
+            return logins[0]
+
+        try:
             connection = await asyncssh.run_server(
                 raw,
-                server_factory=lambda: Login(self.machine, self, lambda user: Session(self, user)),
+                server_factory=login,
                 server_host_keys=[self.machine.host_key],
                 encoding=None,
                 line_editor=False,
@@ -151,7 +157,12 @@ class Door:
                 password_auth=self.machine.password_login,
                 login_timeout=120,
             )
-            await self._cut_later(connection.abort)
+        except (TimeoutError, OSError, asyncssh.Error):
+            return
+        finally:
+            if not logins:  # it came to no connection that would close it
+                raw.close()
+        await self._cut_later(connection.abort)
 
     async def _cut_later(self, cut: object) -> None:
         after = self.machine.faults.ssh_drop_after_seconds

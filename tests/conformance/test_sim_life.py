@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -259,3 +260,34 @@ def test_a_wrong_fault_is_named() -> None:
 
     with pytest.raises(ValueError, match="quota"):
         serve(faults={"quota": "many"})
+
+
+def test_what_a_killed_simulator_left_is_cleared_by_the_next(
+    served: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert served.stdout is not None
+    first = json.loads(served.stdout.readline())
+    headers = {"authorization": f"Bearer {first['token']}"}
+    with httpx.Client(base_url=first["url"], headers=headers, trust_env=False) as http:
+        body = {"imageId": 84, "productName": "gpu_1x_l40", "regionName": "any", "command": "exec sleep 1000"}
+        uuid = http.post("/instance/launch", json=body).json()["response"]
+        wait_until(lambda: uuid in marked(), what="the startup command")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Simulator():
+        assert len(list(tmp_path.iterdir())) == 2
+        assert uuid in marked()
+    served.kill()
+    served.wait()
+    assert uuid in marked()
+    with Simulator():
+        assert uuid not in marked()
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_machines_end_together(account: Account) -> None:
+    uuids = [account.deploy(command="exec sleep 1000") for _ in range(20)]
+    wait_until(lambda: set(uuids) <= marked(), what="the startup commands")
+    running = [process for uuid in uuids for process in account.sim.processes(uuid)]
+    assert len(account.terminate(*uuids)) == 20
+    wait_until(lambda: all_gone(running), what="all killed")
