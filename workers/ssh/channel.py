@@ -132,18 +132,22 @@ def run(wire: Wire, where: str, line: str, *, stdin: bytes = b"", seconds: float
     """
     with deadline(wire, where, seconds), Channel(wire, where, line) as channel:
         channel.feed(stdin)
-        said = {channel.stdout: bytearray(), channel.stderr: bytearray()}
-        open_ends = list(said)
-        while open_ends:
+        out, err = bytearray(), bytearray()
+        ended = False
+        while not ended:
             channel.bell.wait()
             channel.bell.rearm()
-            for take in list(open_ends):
-                data = take()
-                if data:
-                    said[take] += data
-                elif data is not None:
-                    open_ends.remove(take)
-            if sum(map(len, said.values())) > MOST_ANSWER_BYTES:
+            # Both to the last byte: the bell has rung for all that stands there, and will not again.
+            ended = _drain(channel.stdout, out) & _drain(channel.stderr, err)
+            if len(out) + len(err) > MOST_ANSWER_BYTES:
                 raise BadAnswer(f"{where}: an answer of more than {MOST_ANSWER_BYTES} bytes")
-        out, err = said.values()
         return Answer(channel.status(), bytes(out), bytes(err))
+
+
+def _drain(take: Callable[[], bytes | None], found: bytearray) -> bool:
+    """Add what has come to *found*; whether that was the end."""
+    while data := take():
+        found += data
+        if len(found) > MOST_ANSWER_BYTES:
+            return False
+    return data is not None

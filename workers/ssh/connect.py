@@ -98,8 +98,10 @@ def _log_in(wire: Wire, where: str, username: str, key: paramiko.PKey, end: floa
     with mapped(where):
         wire.auth_publickey(username, key, done)
         _wait(wire, done, end, "no answer to our login in time")
-        if not wire.is_authenticated():
+        if not wire.is_active():
             raise wire.get_exception() or EOFError()
+        if not wire.is_authenticated():
+            raise wire.get_exception() or paramiko.AuthenticationException("login refused")
 
 
 def _wait(wire: Wire, done: threading.Event, end: float, otherwise: str) -> None:
