@@ -219,8 +219,7 @@ class Instance(Base):
     requested_at: Mapped[datetime | None]
     unknown_at: Mapped[datetime | None]
     seen_at: Mapped[datetime | None]
-    missing_since: Mapped[datetime | None]  # the first complete listing that lacked it, and the last one
-    missing_at: Mapped[datetime | None]
+    missing_since: Mapped[datetime | None]  # the first of the complete listings that lacked it
     host: Mapped[str | None] = mapped_column(Text)
     port: Mapped[int | None]
     username: Mapped[str | None] = mapped_column(Text)

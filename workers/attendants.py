@@ -120,7 +120,7 @@ class Attendants:
                 busy = list(self._busy.items())
             try:
                 if time.monotonic() >= next_heartbeat:
-                    held = leases.heartbeat(self._ctx.db, self._ctx.owner)
+                    held = leases.heartbeat(self._ctx.db, self._ctx.owner, [id_ for id_, _ in busy])
                     next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
                 else:
                     held = leases.held(self._ctx.db, self._ctx.owner)

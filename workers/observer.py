@@ -30,6 +30,8 @@ BUSINESS_SECONDS = 1.0
 """How often what time itself brings about is looked at, news or not."""
 RING_AGAIN_SECONDS = 2.0
 LISTING_SECONDS = 10.0
+RENEW_SECONDS = leases.LEASE.total_seconds() / 3
+LEAST_PAUSE_SECONDS = 0.1
 MOST_QUESTIONS = 5
 """How many missing machines are asked for by uuid after one listing."""
 
@@ -43,6 +45,7 @@ class Observer:
         self._thread: threading.Thread | None = None
         self._ear: threading.Thread | None = None
         self._lead: Lead | None = None
+        self._renew_at = 0.0
         self._last_began = 0.0
         self._next_listing = 0.0
         self._first_seen: dict[str, datetime] = {}
@@ -97,19 +100,29 @@ class Observer:
         while not self._ctx.stopping.is_set():
             pause = BUSINESS_SECONDS
             try:
-                self._lead = leases.lead(self._ctx.db, self._ctx.owner)
+                self._keep_lead()
                 if self._lead is None:
-                    pause = leases.LEASE.total_seconds() / 3
+                    pause = RENEW_SECONDS
                 else:
                     self._tick(self._lead)
             except Stale:
+                self._lead = None
                 log.info("another observer leads")
             except DatabaseError as error:
                 log.warning("the observer waits: %s", error)
             except Exception:
                 log.exception("the observer stumbled; it looks again")
+            # What we wrote ourselves is news as well; a busy log must not make this a loop without a pause.
+            self._ctx.stopping.wait(LEAST_PAUSE_SECONDS)
             self._woken.wait(pause)
             self._woken.clear()
+
+    def _keep_lead(self) -> None:
+        """Renew the lead in good time, not at each tick: a write is a sync of the disk, and news to everybody."""
+        now = time.monotonic()
+        if self._lead is None or now >= self._renew_at:
+            self._lead = leases.lead(self._ctx.db, self._ctx.owner)
+            self._renew_at = now + RENEW_SECONDS
 
     def _tick(self, lead: Lead) -> None:
         ctx = self._ctx
@@ -118,7 +131,7 @@ class Observer:
         if time.monotonic() >= self._next_listing:
             self._observe(lead, wanted)
             wanted = ending.wanted(ctx.db)
-        if ending.settle(ctx.db, lead, ctx.settings.billing_minimum_minutes) or ended:
+        if ending.settle(ctx.db, lead) or ended:
             wanted = ending.wanted(ctx.db)
         self._schedule(wanted)
         self._ring(wanted)
@@ -149,18 +162,16 @@ class Observer:
             first_seen=self._first_seen,
         )
         for instance_id, uuid in findings.doubted[:MOST_QUESTIONS]:
-            self._ask(lead, instance_id, uuid, began_at)
+            self._ask(lead, instance_id, uuid)
         if findings.doomed:
             ctx.bells.terminate()
 
-    def _ask(self, lead: Lead, instance_id: int, uuid: str, began_at: datetime) -> None:
+    def _ask(self, lead: Lead, instance_id: int, uuid: str) -> None:
         """A machine was not listed: ask for it by its uuid before it is called gone."""
         try:
             found = self._ctx.cloud.get_instance(uuid, deadline_s=LISTING_SECONDS)
         except ApiError as error:
             log.warning("machine %s was not listed, and cannot be asked for: %s", uuid, error)
-            if observing.absent_for_long(self._ctx.db, instance_id, began_at):
-                observing.proved_gone(self._ctx.db, lead, instance_id, "absent")
             return
         if found is None:
             observing.proved_gone(self._ctx.db, lead, instance_id, "404")

@@ -28,7 +28,7 @@ from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
 class Work:
     """All that a holder needs to know of an attempt, its job and its instance.
 
-    ``max_cost``, and ``spent`` by the job's other instances, in micro-dollars; ``price`` in micro-dollars an hour.
+    ``max_cost``, and ``spent`` by the job's other instances, in micro-dollars; ``price`` in those an hour.
     """
 
     attempt_id: str
@@ -233,7 +233,7 @@ def started(db: Database, work: Work, lease: AttemptLease) -> None:
 
 
 def order_stop(db: Database, work: Work, lease: AttemptLease, cause: str) -> datetime:
-    """Commit that the command is to be stopped, and why; the first cause stays. Returns when it was ordered."""
+    """Commit that the command is to be stopped; the first cause stays. Returns when it was ordered."""
     with db.write() as session:
         now = db.now(session)
         _write(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, Instance
@@ -18,6 +18,9 @@ from jobs.store.database import Database
 
 ASKING = timedelta(seconds=30)
 """How long one process has a terminate to itself before another one may repeat it."""
+
+LAG = timedelta(seconds=90)
+"""How far the listing may be behind what happened."""
 
 DOOMABLE = ("live", "warm")
 
@@ -47,11 +50,7 @@ def due(db: Database, limit: int = 100) -> list[Doomed]:
         now = db.now(session)
         rows = session.execute(
             select(Instance)
-            .where(
-                Instance.state == "doomed",
-                Instance.terminate_accepted_at.is_(None),
-                or_(Instance.terminate_next_at.is_(None), Instance.terminate_next_at <= now),
-            )
+            .where(_due(now))
             .order_by(Instance.terminate_next_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -66,13 +65,18 @@ def due(db: Database, limit: int = 100) -> list[Doomed]:
 
 
 def accepted(db: Database, uuids: Sequence[str]) -> None:
-    """The API acknowledged the end of these machines: their meters stop."""
+    """The API acknowledged the end of these machines: their meters stop. Only absences after this count."""
     with db.write() as session:
         now = db.now(session)
         session.execute(
             update(Instance)
-            .where(Instance.uuid.in_(uuids), Instance.terminate_accepted_at.is_(None))
-            .values(terminate_accepted_at=now, terminate_error=None)
+            .where(Instance.uuid.in_(uuids), Instance.state == "doomed")
+            .values(
+                terminate_accepted_at=func.coalesce(Instance.terminate_accepted_at, now),
+                terminate_error=None,
+                terminate_next_at=now + LAG,
+                missing_since=None,
+            )
         )
 
 
@@ -89,16 +93,18 @@ def refused(db: Database, uuids: Sequence[str], error: str, pause: timedelta) ->
 
 def any_due(session: Session, now: datetime) -> bool:
     """Whether a terminate waits to be sent."""
-    found = session.execute(
-        select(Instance.id)
-        .where(
-            Instance.state == "doomed",
-            Instance.terminate_accepted_at.is_(None),
-            or_(Instance.terminate_next_at.is_(None), Instance.terminate_next_at <= now),
-        )
-        .limit(1)
-    ).first()
+    found = session.execute(select(Instance.id).where(_due(now)).limit(1)).first()
     return found is not None
+
+
+def _due(now: datetime) -> ColumnElement[bool]:
+    """Never accepted yet; or accepted, and the machine is still listed long after that."""
+    lives_on = Instance.missing_since.is_(None) & (Instance.seen_at > Instance.terminate_next_at)
+    return (
+        (Instance.state == "doomed")
+        & or_(Instance.terminate_next_at.is_(None), Instance.terminate_next_at <= now)
+        & or_(Instance.terminate_accepted_at.is_(None), lives_on)
+    )
 
 
 def instances(db: Database) -> list[Instance]:

@@ -16,11 +16,13 @@ from jobs import meter, money
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State, final_event
 from jobs.store import doom
+from jobs.store.admission import charged
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
 
 AFTER_STOP = timedelta(seconds=money.GRACE_SECONDS + money.SEAL_SECONDS)
 """How long after its deadline or its stop a command may take to end before its machine is taken away."""
+ENDING = timedelta(seconds=money.ENDING_SECONDS)
 UNREACHABLE = timedelta(minutes=15)
 MOST_FREE_RETRIES = 3
 """Further attempts, by themselves, of a job whose command never started."""
@@ -50,7 +52,7 @@ def enforce(db: Database, lead: Lead) -> int:
     return ended
 
 
-def settle(db: Database, lead: Lead, minimum_minutes: int) -> int:
+def settle(db: Database, lead: Lead) -> int:
     """Give every finishing job whose machine is gone its final state, or its next try. Returns how many."""
     with db.read() as session:
         ids = list(
@@ -63,7 +65,7 @@ def settle(db: Database, lead: Lead, minimum_minutes: int) -> int:
     for attempt_id in ids:
         with db.write() as session:
             try:
-                _settle_one(session, db.now(session), lead, attempt_id, minimum_minutes)
+                _settle_one(session, db.now(session), lead, attempt_id)
             except Stale:
                 session.rollback()
     return len(ids)
@@ -74,11 +76,9 @@ def wanted(db: Database, limit: int = 200) -> Wanted:
     with db.read() as session:
         now = db.now(session)
         free_job = or_(Job.lease_owner.is_(None), Job.lease_until < now)
+        due = or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None))
         admit = session.execute(
-            select(Job.id)
-            .where(Job.state == State.QUEUED, Job.not_before <= now, free_job)
-            .order_by(Job.seq)
-            .limit(limit)
+            select(Job.id).where(Job.state == State.QUEUED, due, free_job).order_by(Job.seq).limit(limit)
         ).scalars()
         free = or_(Attempt.lease_owner.is_(None), Attempt.lease_until < now)
         attend = session.execute(
@@ -122,7 +122,8 @@ def _overdue(db: Database) -> list[str]:
         now = db.now(session)
         cancelled = Job.cancel_requested_at.is_not(None)
         conditions = or_(
-            (Attempt.state == State.BOOTING) & or_(Attempt.boot_deadline_at < now, cancelled),
+            (Attempt.state == State.BOOTING)
+            & or_(Attempt.boot_deadline_at < now, Instance.expires_at < now + ENDING, cancelled),
             (Attempt.state == State.RUNNING)
             & or_(
                 Attempt.deadline_at < now - AFTER_STOP,
@@ -131,14 +132,20 @@ def _overdue(db: Database) -> list[str]:
                 Attempt.unreachable_since < now - UNREACHABLE,
             ),
         )
-        query = select(Attempt.id).join(Job, Job.id == Attempt.job_id).where(conditions)
+        query = (
+            select(Attempt.id)
+            .join(Job, Job.id == Attempt.job_id)
+            .join(Instance, Instance.attempt_id == Attempt.id)
+            .where(conditions)
+        )
         return list(session.execute(query).scalars())
 
 
 def _end_one(session: Session, now: datetime, lead: Lead, attempt_id: str) -> int:
     attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
     job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
-    verdict = _verdict(now, attempt, job)
+    instance = session.execute(select(Instance).where(Instance.attempt_id == attempt_id)).scalar_one()
+    verdict = _verdict(now, attempt, job, instance)
     if verdict is None:
         return 0
     event, cause, detail, retryable = verdict
@@ -159,11 +166,15 @@ def _end_one(session: Session, now: datetime, lead: Lead, attempt_id: str) -> in
     return 1
 
 
-def _verdict(now: datetime, attempt: Attempt, job: Job) -> tuple[Event, str, str, bool] | None:
+def _verdict(
+    now: datetime, attempt: Attempt, job: Job, instance: Instance
+) -> tuple[Event, str, str, bool] | None:
     cancelled = job.cancel_requested_at is not None
     if attempt.state == State.BOOTING:
         if cancelled:
             return Event.STOPPED, "cancelled_by_user", "cancelled while the machine was booting", False
+        if instance.expires_at < now + ENDING:  # boot timeout and run time are in it: only money ends earlier
+            return Event.STOPPED, "max_cost", "booting took all the time that the ceiling can pay for", False
         if attempt.boot_deadline_at < now:
             before_go = attempt.go_ordered_at is None
             return Event.BOOT_FAILED, "boot_timeout", "the machine could not be reached in time", before_go
@@ -181,11 +192,11 @@ def _verdict(now: datetime, attempt: Attempt, job: Job) -> tuple[Event, str, str
     return None
 
 
-def _settle_one(session: Session, now: datetime, lead: Lead, attempt_id: str, minimum_minutes: int) -> None:
+def _settle_one(session: Session, now: datetime, lead: Lead, attempt_id: str) -> None:
     attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
     job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
     cause = attempt.outcome or "lost"
-    if _may_retry(session, now, attempt, job, minimum_minutes):
+    if _may_retry(session, now, attempt, job):
         pause = _pause(attempt.number or 1)
         change = Change(
             None,
@@ -208,18 +219,19 @@ def _settle_one(session: Session, now: datetime, lead: Lead, attempt_id: str, mi
     )
 
 
-def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job, minimum_minutes: int) -> bool:
+def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job) -> bool:
     if not attempt.retryable or job.cancel_requested_at is not None or attempt.go_ordered_at is not None:
         return False
     if (attempt.number or 0) > MOST_FREE_RETRIES:
         return False
-    earlier = list(session.execute(select(Instance).where(Instance.job_id == job.id)).scalars())
-    left = job.max_cost - meter.total([meter.charge(row, now, minimum_minutes) for row in earlier])
-    price = next((row.price for row in earlier if row.attempt_id == attempt.id), None)
-    if left <= 0 or not price:
+    left = job.max_cost - meter.total(meter.charge(row, now) for row in charged(session, job.id))
+    row = session.execute(select(Instance).where(Instance.attempt_id == attempt.id)).scalar_one()
+    if left <= 0 or not row.price:
         return False
-    seconds = money.affordable_minutes(left, price) * 60 - 1
-    return seconds - money.ENDING_SECONDS >= money.LEAST_SECONDS
+    minutes = money.affordable_minutes(left, row.price)
+    if minutes < row.minimum_minutes:
+        return False
+    return minutes * 60 - 1 - money.ENDING_SECONDS >= money.LEAST_SECONDS
 
 
 def _pause(tries: int) -> timedelta:

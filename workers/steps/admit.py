@@ -65,7 +65,7 @@ def admit(ctx: Context, job_id: str) -> None:
 
 
 def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:
-    job = admission.candidate(ctx.db, job_id, ctx.settings.billing_minimum_minutes)
+    job = admission.candidate(ctx.db, job_id)
     if job is None:
         return
     if job.cancel_requested:
@@ -127,6 +127,7 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         expires_at=expires_at,
         boot_deadline_at=now + timedelta(seconds=ctx.settings.boot_timeout),
         protocol=PROTOCOL,
+        minimum_minutes=ctx.settings.billing_minimum_minutes,
     )
 
 

@@ -66,7 +66,8 @@ def upgrade() -> None:
             name=op.f("ck_jobs_final_is_finished"),
         ),
         sa.CheckConstraint(
-            "state IN ('queued','deploying','booting','running','finishing','succeeded','failed','cancelled','expired')",
+            "state IN ('queued','deploying','booting','running','finishing',"
+            "'succeeded','failed','cancelled','expired')",
             name=op.f("ck_jobs_state"),
         ),
         sa.CheckConstraint(
@@ -198,7 +199,6 @@ def upgrade() -> None:
         sa.Column("unknown_at", UtcDateTime(), nullable=True),
         sa.Column("seen_at", UtcDateTime(), nullable=True),
         sa.Column("missing_since", UtcDateTime(), nullable=True),
-        sa.Column("missing_at", UtcDateTime(), nullable=True),
         sa.Column("host", sa.Text(), nullable=True),
         sa.Column("port", sa.Integer(), nullable=True),
         sa.Column("username", sa.Text(), nullable=True),
