@@ -141,7 +141,9 @@ class Job:
         With *follow* it goes on until the job is final. Text is read as UTF-8, with a replacement for what
         is not. Raises ServiceUnavailable after 60 s without a live worker.
         """
-        pieces = (chunk.data for chunk in self._client._chunks(self.id, follow=follow) if chunk.data is not None)
+        pieces = (
+            chunk.data for chunk in self._client._chunks(self.id, follow=follow) if chunk.data is not None
+        )
         return pieces if raw else _lines(pieces)
 
     def wait(self, timeout: float | None = None) -> Job:
@@ -177,7 +179,9 @@ class Client:
     manager, or call :meth:`close`.
     """
 
-    def __init__(self, *, home: str | Path | None = None, database_url: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self, *, home: str | Path | None = None, database_url: str | None = None, **settings: Any
+    ) -> None:
         given = {"home": home, "database_url": database_url, **settings}
         self._settings = load_settings(**{name: value for name, value in given.items() if value is not None})
         self._lock = threading.Lock()
@@ -234,7 +238,9 @@ class Client:
 
         *sources* names options as the person wrote them. Raises InvalidJob.
         """
-        found = validate(spec, self._settings, job_defaults(Path.cwd()) if defaults is None else defaults, sources)
+        found = validate(
+            spec, self._settings, job_defaults(Path.cwd()) if defaults is None else defaults, sources
+        )
         kept = catalog.offers(self.database)
         known = kept[0] if kept is not None else None
         for product in found.products:
@@ -367,4 +373,3 @@ def _seconds(view: JobView) -> float:
     if last is None or last.started_at is None or last.ended_at is None:
         return 0.0
     return max(0.0, (last.ended_at - last.started_at) / timedelta(seconds=1))
-

@@ -76,7 +76,11 @@ def find(settings: Settings) -> Running | None:
 
 
 def serve(
-    settings: Settings, *, background: bool = False, idle_seconds: float | None = None, seats: int | None = None
+    settings: Settings,
+    *,
+    background: bool = False,
+    idle_seconds: float | None = None,
+    seats: int | None = None,
 ) -> None:
     """Serve the database until SIGTERM, SIGINT, or, with *idle_seconds*, that long after the last job.
 
@@ -106,7 +110,9 @@ def serve(
         engine = Engine(context, seats=seats)
         with _signals(engine.stop, db, settings):
             if idle_seconds is not None:
-                threading.Thread(target=_leave_when_idle, args=(engine, db, idle_seconds), daemon=True).start()
+                threading.Thread(
+                    target=_leave_when_idle, args=(engine, db, idle_seconds), daemon=True
+                ).start()
             log.info("serving %s (pid %d)", db.path, os.getpid())
             try:
                 engine.run()
@@ -116,7 +122,9 @@ def serve(
                 log.info("the service has handed everything back")
 
 
-def start_in_background(settings: Settings, environ: Mapping[str, str] | None = None, *, idle: bool = True) -> Running:
+def start_in_background(
+    settings: Settings, environ: Mapping[str, str] | None = None, *, idle: bool = True
+) -> Running:
     """Start a service in a session of its own, or find the one that is there.
 
     Raises ServiceUnavailable where it does not come up.
@@ -129,7 +137,8 @@ def start_in_background(settings: Settings, environ: Mapping[str, str] | None = 
     if idle:
         command += ["--idle-exit", str(IDLE_SECONDS)]
     path = log_path(settings)
-    with path.open("ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as output:
+    path.touch(mode=0o600)
+    with path.open("ab") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -148,7 +157,9 @@ def start_in_background(settings: Settings, environ: Mapping[str, str] | None = 
         if process.poll() is not None:
             if (other := find(settings)) is not None:
                 return other
-            raise ServiceUnavailable(f"The service did not start: {_last_line(path)} (the whole story: {path})")
+            raise ServiceUnavailable(
+                f"The service did not start: {_last_line(path)} (the whole story: {path})"
+            )
         time.sleep(0.05)
     raise ServiceUnavailable(f"The service did not come up within {START_SECONDS:.0f} s; see {path}.")
 
@@ -166,7 +177,9 @@ def stop(settings: Settings, *, seconds: float = STOP_SECONDS + 5) -> int | None
     except ProcessLookupError:
         return None
     except PermissionError:
-        raise ServiceUnavailable(f"The service (pid {running.pid}) belongs to another user; stop it as that one.") from None
+        raise ServiceUnavailable(
+            f"The service (pid {running.pid}) belongs to another user; stop it as that one."
+        ) from None
     end = time.monotonic() + seconds
     while find(settings) is not None:
         if time.monotonic() > end:
@@ -300,7 +313,9 @@ def _answers(settings: Settings) -> bool:
 def _beside(settings: Settings, suffix: str) -> Path:
     path = Database(settings.database_url).path
     if path is None:
-        raise ServiceUnavailable("The embedded service works on SQLite; another database needs `runner worker`.")
+        raise ServiceUnavailable(
+            "The embedded service works on SQLite; another database needs `runner worker`."
+        )
     return path.with_name(path.name + suffix)
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 API_SECONDS = 20.0
 CLOCK_SECONDS = 60.0
 LEAST_FREE_BYTES = 1 << 30
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p", "afs", "lustre", "ceph"})
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p", "afs", "lustre", "ceph"}
+)
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,15 @@ def _service(settings: Settings, db: Database) -> Finding:
     machines = len(doom.instances(db))
     if running is None:
         if machines:
-            return Finding("service", False, f"not running, while {machines} machines are rented", "runner up")
+            return Finding(
+                "service", False, f"not running, while {machines} machines are rented", "runner up"
+            )
         return Finding("service", True, "not running (nothing needs it now)")
     for worker in leases.workers(db):
         if worker.note:
-            return Finding("service", False, f"pid {running.pid}: {worker.note}", f"See {daemon.log_path(settings)}.")
+            return Finding(
+                "service", False, f"pid {running.pid}: {worker.note}", f"See {daemon.log_path(settings)}."
+            )
     return Finding("service", True, f"running, pid {running.pid}, {machines} machines rented")
 
 
@@ -150,7 +156,9 @@ def _account(settings: Settings, db: Database, cloud: Cloud) -> Iterator[Finding
         name = ids.parse_instance_name(instance.name)
         row = rows.get(uuid)
         if name is not None and name.fleet == settings.fleet and name.installation == ours and row is None:
-            wrong.append(f"{instance.name} ({uuid}) is rented and in nobody's books; the service ends it, or `runner reap`")
+            wrong.append(
+                f"{instance.name} ({uuid}) is rented and in nobody's books; the service ends it, or `runner reap`"
+            )
         if name is not None and name.fleet == settings.fleet and listing.date.timestamp() > name.expires_at:
             wrong.append(f"{instance.name} ({uuid}) is past its expiry; `runner reap` ends it")
         price = instance.price_micros_per_hour
@@ -163,7 +171,9 @@ def _account(settings: Settings, db: Database, cloud: Cloud) -> Iterator[Finding
         if row.uuid is not None and row.uuid not in listed and row.state == "live":
             wrong.append(f"{row.name} is in our books and not on the account; the service settles it")
         if meter.leak_suspected(row, now):
-            wrong.append(f"{row.name} should be gone and is not: leak suspected; last error: {row.terminate_error}")
+            wrong.append(
+                f"{row.name} should be gone and is not: leak suspected; last error: {row.terminate_error}"
+            )
     strangers = len(listed) - len([uuid for uuid in listed if uuid in rows])
     if wrong:
         yield Finding("account", False, "; ".join(wrong), "runner up")

@@ -134,7 +134,10 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
     rows = [
         ("job", view.id),
         ("name", view.name or "-"),
-        ("state", f"{view.state} for {span((now - view.since).total_seconds())}" if not view.final else view.state),
+        (
+            "state",
+            f"{view.state} for {span((now - view.since).total_seconds())}" if not view.final else view.state,
+        ),
         ("reason", " · ".join(part for part in (view.reason, view.detail) if part) or "-"),
         ("command", command_text(view)),
         ("product", ", ".join(view.products)),
@@ -155,5 +158,7 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
             ("log", f"{last.log_bytes} bytes, {last.log_end or 'open'}"),
         ]
         if last.leak_suspected:
-            rows.append(("leak", "suspected: the machine should be gone and is not; it is terminated again and again"))
+            rows.append(
+                ("leak", "suspected: the machine should be gone and is not; it is terminated again and again")
+            )
     return rows

@@ -9,6 +9,7 @@ folder first on the import path and run a user's ``jobs.py`` beside the token.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -57,7 +58,9 @@ def make_app(broker_url: str | None) -> Celery:
 class Engine:
     """One worker: the Celery worker with its two bootsteps, around a context."""
 
-    def __init__(self, make_context: Callable[[Engine], Context], *, seats: int, broker_url: str | None = None) -> None:
+    def __init__(
+        self, make_context: Callable[[Engine], Context], *, seats: int, broker_url: str | None = None
+    ) -> None:
         self.app = make_app(broker_url)
         self.ctx = make_context(self)
         self.attendants = Attendants(self.ctx, seats)
@@ -102,14 +105,16 @@ class Engine:
     def stop(self) -> None:
         """Begin to stop; safe to call from a signal handler and from any thread."""
         self.ctx.stopping.set()
-        state.should_stop = 0
+        state.should_stop = os.EX_OK  # type: ignore[assignment]
         embedded.ring()
 
     def _send(self, task: str, *args: str) -> None:
         if self.ctx.stopping.is_set():
             return
         try:
-            self.app.send_task(task, args=args, queue=QUEUE, expires=RING_EXPIRES, retry=False, ignore_result=True)
+            self.app.send_task(
+                task, args=args, queue=QUEUE, expires=RING_EXPIRES, retry=False, ignore_result=True
+            )
         except OperationalError as error:
             log.warning("the broker cannot be rung: %s", error)
 
@@ -134,7 +139,7 @@ class Engine:
 def _step(part: Attendants | Observer) -> type:
     """A bootstep that starts and stops one of our parts with the worker."""
 
-    class Step(bootsteps.StartStopStep):  # type: ignore[misc]
+    class Step(bootsteps.StartStopStep):
         name = type(part).__name__
         requires = ("celery.worker.components:Pool",)
 

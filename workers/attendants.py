@@ -55,7 +55,10 @@ class Attendants:
                 return False
             control = Control()
             thread = threading.Thread(
-                target=self._attend, args=(attempt_id, lease, control), name=f"attend-{attempt_id[-6:]}", daemon=True
+                target=self._attend,
+                args=(attempt_id, lease, control),
+                name=f"attend-{attempt_id[-6:]}",
+                daemon=True,
             )
             self._busy[attempt_id] = (control, lease, thread)
             thread.start()

@@ -26,7 +26,7 @@ def ring() -> None:
         _rung.notify_all()
 
 
-class Channel(memory.Channel):  # type: ignore[misc]
+class Channel(memory.Channel):
     """Queues in this process's memory."""
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
@@ -38,18 +38,18 @@ class Channel(memory.Channel):  # type: ignore[misc]
         ring()  # the prefetch limit may have kept the next message waiting
 
 
-class Transport(memory.Transport):  # type: ignore[misc]
+class Transport(memory.Transport):
     """Delivers as soon as something is there."""
 
     Channel = Channel
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             with _rung:
                 seen = _count
             try:
-                self.cycle.get(self._deliver)
+                self.cycle.get(self._deliver)  # type: ignore[union-attr]
             except Empty:
                 pass
             else:

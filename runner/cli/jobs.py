@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -268,10 +268,10 @@ def _spec(
         "image": image,
         "key": key,
     }
-    given = {option: value for option, value in options.items() if value is not None}
+    given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
     if env or env_file is not None:
         given["env"] = {**(read_env_file(env_file) if env_file is not None else {}), **_env(env or [])}
-    spec = JobSpec(command=command[0] if len(command) == 1 else command, **given)
+    spec = cast("JobSpec", {"command": command[0] if len(command) == 1 else command, **given})
     sources = {option: "--" + option.replace("_", "-") for option in (*options, "env")}
     return client.validate(spec, job_defaults(Path.cwd()), sources)
 
@@ -434,7 +434,7 @@ def _say_log_end(view: JobView) -> None:
 def _row(view: JobView, now: object) -> tuple[str, ...]:
     last = view.attempts[-1] if view.attempts else None
     state = f"{view.state} ({view.reason})" if view.reason and view.reason != "exit_code" else str(view.state)
-    if view.exit_code:
+    if view.reason == "exit_code" and view.exit_code:
         state = f"{view.state} ({view.exit_code})"
     if last is not None and last.leak_suspected:
         state += " leak suspected"

@@ -89,10 +89,14 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
     product = job.products[0]
     offer = offers.get(product)
     if offer is None:
-        detail = f"Massed Compute does not list the product {product!r}; `runner gpus` shows those that it does"
+        detail = (
+            f"Massed Compute does not list the product {product!r}; `runner gpus` shows those that it does"
+        )
         raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
     if offer.price is None:
-        detail = f"the inventory gives no price for {product}, and nothing is rented under a ceiling without one"
+        detail = (
+            f"the inventory gives no price for {product}, and nothing is rented under a ceiling without one"
+        )
         raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
     if offer.capacity == 0:
         raise _Waits("no_capacity", f"{product} is out of stock", pause(job.waits), product)

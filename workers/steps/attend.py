@@ -82,12 +82,8 @@ class _Visit:
         return run(self.ctx, work, self.lease, self.machine, self.control, self.book)
 
     def _reach(self, work: Work) -> Machine:
-        address = Address(
-            work.host or "", work.port or self.ctx.settings.ssh_port, work.username or "ubuntu"
-        )
-        return connect(
-            address, self.ctx.key.private_path, pinned=work.host_key, timeout=CONNECT_SECONDS
-        )
+        address = Address(work.host or "", work.port or self.ctx.settings.ssh_port, work.username or "ubuntu")
+        return connect(address, self.ctx.key.private_path, pinned=work.host_key, timeout=CONNECT_SECONDS)
 
     def _in_touch(self, work: Work) -> None:
         self.failures = 0

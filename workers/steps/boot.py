@@ -126,5 +126,3 @@ def _payload(ctx: Context, work: Work, now: datetime, deadline_at: datetime, cau
         grace_seconds=money.GRACE_SECONDS,
         max_log_bytes=ctx.settings.max_log_bytes,
     )
-
-

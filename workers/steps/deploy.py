@@ -85,9 +85,7 @@ def _failed(ctx: Context, work: Work, lease: AttemptLease, error: ApiError) -> N
     log.warning("attempt %s: deploy: %s", work.attempt_id, error)
 
     def void(event: Event, reason: str | None, detail: str, seconds: float) -> None:
-        attempts.deploy_void(
-            ctx.db, work, lease, event, reason=reason, detail=detail, pause=_pause(seconds)
-        )
+        attempts.deploy_void(ctx.db, work, lease, event, reason=reason, detail=detail, pause=_pause(seconds))
 
     match error:
         case Unsettled():

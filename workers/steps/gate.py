@@ -33,6 +33,8 @@ class DatabaseGate:
                 return
             seconds += random.uniform(0.01, 0.1)  # so that those who wait do not come back together
             if time.monotonic() + seconds > end:
-                raise RateLimited("too many calls wait for their turn: the API gets two a second", status=None)
+                raise RateLimited(
+                    "too many calls wait for their turn: the API gets two a second", status=None
+                )
             if self._stopping.wait(seconds):
                 raise RateLimited("the worker is stopping", status=None)

@@ -102,7 +102,11 @@ class Logbook:
 
     def _put(self, state: _State, data: bytes) -> None:
         with self._changed:
-            while state.received - state.committed > MOST_PENDING_BYTES and not state.stale and not self._closing:
+            while (
+                state.received - state.committed > MOST_PENDING_BYTES
+                and not state.stale
+                and not self._closing
+            ):
                 self._changed.wait()
             if state.stale or self._closing:
                 raise Stale
