@@ -1,4 +1,4 @@
-"""Which keys open a simulated machine: what stands in authorized_keys, if nobody else could have written it."""
+"""Which keys open a simulated machine: those in authorized_keys, if nobody else could have written it."""
 
 from __future__ import annotations
 
