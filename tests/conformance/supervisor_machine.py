@@ -8,13 +8,16 @@ run.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import inspect
 import os
 import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -40,18 +43,34 @@ PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7ynhdoQ4UYKuC8mhmZkn2cJmGtn7
 SHELLS = ("dash", "bash", "busybox")
 _MARK = "RN_TEST_MACHINE"
 
-each_shell = pytest.mark.parametrize(
-    "sh",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.skipif(
-                shutil.which(name) is None, reason=f"NOT TESTED UNDER {name}: not installed"
-            ),
-        )
-        for name in SHELLS
-    ],
-)
+
+def each_shell(test: Callable[..., None]) -> Callable[..., None]:
+    """Run ``test(..., sh, tmp_path)`` under every shell, at the same time, each with a folder of its own.
+
+    Most of such a test is waiting, so that three cost little more than one. A shell that is missing is
+    skipped, loudly, after the others have passed.
+    """
+    signature = inspect.signature(test)
+    there = [name for name in SHELLS if shutil.which(name)]
+
+    @functools.wraps(test)
+    def everywhere(tmp_path: Path, **given: object) -> None:
+        for sh in there:
+            (tmp_path / sh).mkdir()
+        with ThreadPoolExecutor(len(SHELLS)) as pool:
+            runs = {sh: pool.submit(test, sh=sh, tmp_path=tmp_path / sh, **given) for sh in there}
+        errors = [(sh, error) for sh, run in runs.items() if (error := run.exception())]
+        for sh, error in sorted(errors, key=lambda failed: isinstance(failed[1], pytest.skip.Exception)):
+            error.add_note(f"under {sh}")
+            raise error
+        if missing := sorted(set(SHELLS) - set(there)):
+            pytest.skip(
+                f"NOT TESTED UNDER {', '.join(missing)}: not installed (passed under {', '.join(there)})"
+            )
+
+    parameters = [p for p in signature.parameters.values() if p.name != "sh"]
+    everywhere.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return everywhere
 
 
 class Machine:
@@ -109,12 +128,11 @@ class Machine:
     def processes(self) -> list[psutil.Process]:
         """Every process of this machine that is not a zombie."""
         found = []
-        for process in psutil.process_iter():
-            try:
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_MARK) == self.mark:
-                    found.append(process)
-            except psutil.Error:
-                continue
+        mark = f"{_MARK}={self.mark}".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError, psutil.Error):
+                if mark in (folder / "environ").read_bytes():  # a zombie has none
+                    found.append(psutil.Process(int(folder.name)))
         return found
 
     def kill_all(self) -> int:

@@ -13,11 +13,6 @@ from tests.conformance.supervisor_machine import Machine, each_shell
 PYTHON = shlex.quote(sys.executable)
 
 
-@pytest.fixture
-def machine_root(tmp_path: Path) -> Path:
-    return tmp_path
-
-
 LINES = b"".join(b"%d\n" % n for n in range(1, 1_000_001))
 BYTES = bytes(range(256)) * 64
 BACKGROUND = "echo one; sleep 300 & echo two; exit 4"
@@ -61,9 +56,9 @@ EXACT["words"] = (EXACT["words"][0], "a b|it's|\"|$HOME|x\ny|😁||*|\\|".encode
 
 @each_shell
 @pytest.mark.parametrize("name", EXACT)
-def test_log_and_code_are_exact(name: str, sh: str, machine_root: Path) -> None:
+def test_log_and_code_are_exact(name: str, sh: str, tmp_path: Path) -> None:
     command, expected, code = EXACT[name]
-    with Machine(machine_root, sh) as machine:
+    with Machine(tmp_path, sh) as machine:
         log, state = machine.finished(command)
         assert state.exit is not None
         assert (state.exit.code, state.exit.cause) == (code, "exit_code")
@@ -73,16 +68,16 @@ def test_log_and_code_are_exact(name: str, sh: str, machine_root: Path) -> None:
 
 
 @each_shell
-def test_every_byte_value(sh: str, machine_root: Path) -> None:
-    (machine_root / "bytes").write_bytes(BYTES)
-    with Machine(machine_root, sh) as machine:
-        log, _ = machine.finished(["cat", str(machine_root / "bytes")])
+def test_every_byte_value(sh: str, tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(BYTES)
+    with Machine(tmp_path, sh) as machine:
+        log, _ = machine.finished(["cat", str(tmp_path / "bytes")])
         assert log == BYTES
 
 
 @each_shell
-def test_a_program_that_is_not_there_is_127(sh: str, machine_root: Path) -> None:
-    with Machine(machine_root, sh) as machine:
+def test_a_program_that_is_not_there_is_127(sh: str, tmp_path: Path) -> None:
+    with Machine(tmp_path, sh) as machine:
         log, state = machine.finished(["no-such-program", "x"])
         assert state.exit is not None
         assert state.exit.code == 127
@@ -91,17 +86,17 @@ def test_a_program_that_is_not_there_is_127(sh: str, machine_root: Path) -> None
 
 @each_shell
 @pytest.mark.parametrize("size", [100_000, 256 * 1024])
-def test_a_command_longer_than_an_argument_may_be(size: int, sh: str, machine_root: Path) -> None:
+def test_a_command_longer_than_an_argument_may_be(size: int, sh: str, tmp_path: Path) -> None:
     line = "cat <<'END' | wc -c\n"
     line += "x" * (size - len(line) - 5) + "\nEND\n"
     assert len(line) == size
-    with Machine(machine_root, sh) as machine:
+    with Machine(tmp_path, sh) as machine:
         log, _ = machine.finished(line)
         assert int(log) == size - len("cat <<'END' | wc -c\nEND\n")
 
 
 @each_shell
-def test_what_a_command_finds(sh: str, machine_root: Path) -> None:
+def test_what_a_command_finds(sh: str, tmp_path: Path) -> None:
     """Signals, session, folder, environment, descriptors, umask."""
     report = """
 import os, sys
@@ -115,7 +110,7 @@ os.umask(0o77) == 0o22 or print("umask")
 """
     odd = 'it\'s "odd"\n$(no) `no` \\ 😁\n'
     mask = "umask 022; "
-    with Machine(machine_root, sh) as machine:
+    with Machine(tmp_path, sh) as machine:
         answer = machine.exec(
             mask + 'sh "$HOME/' + str(machine.folder.relative_to(machine.home)) + '/supervisor.sh" go',
             machine.payload([sys.executable, "-c", report], env={"ODD": odd, "EMPTY": "", "UID": "77"}),
@@ -134,8 +129,8 @@ os.umask(0o77) == 0o22 or print("umask")
 
 
 @each_shell
-def test_the_command_sees_the_path_of_a_login_shell(sh: str, machine_root: Path) -> None:
-    with Machine(machine_root, sh) as machine:
+def test_the_command_sees_the_path_of_a_login_shell(sh: str, tmp_path: Path) -> None:
+    with Machine(tmp_path, sh) as machine:
         (machine.home / ".bash_profile").write_text(
             'echo noise; echo noise >&2; printf "\\033[0m"; read -r x; PATH=/from/profile:/usr/bin:/bin\n'
         )
@@ -147,8 +142,8 @@ def test_the_command_sees_the_path_of_a_login_shell(sh: str, machine_root: Path)
 @pytest.mark.parametrize(
     "profile", ["exit 3", "exec true", "syntax ( error", "set -eu; false; echo $unset", ""]
 )
-def test_a_broken_profile_does_not_cost_the_command(profile: str, sh: str, machine_root: Path) -> None:
-    with Machine(machine_root, sh) as machine:
+def test_a_broken_profile_does_not_cost_the_command(profile: str, sh: str, tmp_path: Path) -> None:
+    with Machine(tmp_path, sh) as machine:
         (machine.home / ".bash_profile").write_text(profile)
         log, state = machine.finished("type ls >/dev/null && echo on")
         assert log == b"on\n"
@@ -157,9 +152,9 @@ def test_a_broken_profile_does_not_cost_the_command(profile: str, sh: str, machi
 
 
 @each_shell
-def test_the_users_variables_win_and_cannot_disturb_ours(sh: str, machine_root: Path) -> None:
+def test_the_users_variables_win_and_cannot_disturb_ours(sh: str, tmp_path: Path) -> None:
     names = ["run", "home", "self", "shell", "IFS", "kind_words", "environment", "login", "PYTHONUNBUFFERED"]
-    with Machine(machine_root, sh) as machine:
+    with Machine(tmp_path, sh) as machine:
         log, _ = machine.finished(
             ["env"], env=dict.fromkeys(names, "/") | {"PATH": "/users/bin:/usr/bin:/bin", "PWD": "/x"}
         )
@@ -169,9 +164,9 @@ def test_the_users_variables_win_and_cannot_disturb_ours(sh: str, machine_root: 
 
 
 @each_shell
-def test_a_daemon_in_a_session_of_its_own_does_not_hold_the_end(sh: str, machine_root: Path) -> None:
+def test_a_daemon_in_a_session_of_its_own_does_not_hold_the_end(sh: str, tmp_path: Path) -> None:
     """What survivors write later does not belong; that they survive is the machine's end to mend."""
-    with Machine(machine_root, sh) as machine:
+    with Machine(tmp_path, sh) as machine:
         log, state = machine.finished(
             "setsid -f sh -c 'while :; do echo from the daemon; sleep 0.01; done'; sleep 0.2; exit 3"
         )
@@ -182,26 +177,26 @@ def test_a_daemon_in_a_session_of_its_own_does_not_hold_the_end(sh: str, machine
 
 
 @each_shell
-def test_what_is_left_of_the_group_is_ended(sh: str, machine_root: Path) -> None:
+def test_what_is_left_of_the_group_is_ended(sh: str, tmp_path: Path) -> None:
     """The leaver is told by TERM; the one who ignores it is killed. Leaving nothing is checked at the end."""
     leaver = "(trap 'echo told > ../told; exit' TERM; while :; do sleep 0.05; done) >/dev/null 2>&1 &"
-    with Machine(machine_root, sh) as machine:
+    with Machine(tmp_path, sh) as machine:
         machine.finished(f"{leaver} (trap '' TERM; exec sleep 300) >/dev/null 2>&1 & sleep 0.2; echo on")
         assert (machine.run_folder / "told").read_text() == "told\n"
 
 
 @each_shell
 def test_processes_of_the_log_are_alive_whatever_becomes_of_the_commands_output(
-    sh: str, machine_root: Path
+    sh: str, tmp_path: Path
 ) -> None:
     """Opening and closing the output many times over is not its end."""
-    with Machine(machine_root, sh) as machine:
+    with Machine(tmp_path, sh) as machine:
         log, _ = machine.finished("exec 3>&1 >&-; for i in 1 2 3; do sleep 0.05; echo $i >&3; done")
         assert log == b"1\n2\n3\n"
 
 
-def test_200_mb(machine_root: Path) -> None:
-    with Machine(machine_root, "dash") as machine:
+def test_200_mb(tmp_path: Path) -> None:
+    with Machine(tmp_path, "dash") as machine:
         log, state = machine.finished("head -c 200000000 /dev/urandom")
         assert state.exit is not None
         assert state.exit.log_bytes == len(log) == 200_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -26,8 +27,12 @@ def _running(machine: Machine, *words: bytes) -> None:
 
 
 def _restart(machine: Machine, first: str = "") -> None:
-    """End every process, in no order that would suit us: the command *first*, or as they come."""
-    if first:
+    """End every process, as it happens to come, or *first* that one, or all by TERM."""
+    if first == "TERM":
+        for process in machine.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+    elif first:
         os.kill(machine.identity(first), signal.SIGKILL)
     wait_until(lambda: not machine.kill_all(), what="the end of every process")
 
@@ -186,7 +191,7 @@ def test_a_deadline_for_a_command_that_ignores_it(sh: str, tmp_path: Path) -> No
 
 
 @each_shell
-@pytest.mark.parametrize("first", ["supervisor", "command.id", "keeper"])
+@pytest.mark.parametrize("first", ["supervisor", "command.id", "keeper", "TERM"])
 def test_all_processes_killed_is_lost(first: str, sh: str, tmp_path: Path) -> None:
     """What a restart of the machine does, whichever it reaches first."""
     with Machine(tmp_path, sh) as machine:

@@ -25,7 +25,7 @@ DeadlineCause = Literal["max_runtime", "max_cost"]
 
 _HERE = Path(__file__).parent
 _ATTEMPT = re.compile(r"[0-9a-z]{1,64}")
-_PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+")
+_PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ AAAA[A-Za-z0-9+/=]+")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HERE_DOCUMENT_END = "end of supervisor"
 

@@ -153,7 +153,7 @@ state() {
         state
     elif living "$command" || living "$(who keeper)" || living "$(who ender)"; then
         if [ -n "$command" ]; then echo "running ${command%% *} unattended"; else echo starting; fi
-    elif [ ! -e "$run/supervisor" ] && living "$(readlink "$home/accepted")"; then
+    elif [ -z "${failed-}" ] && [ ! -e "$run/supervisor" ] && living "$(readlink "$home/accepted")"; then
         echo starting
     elif [ -e "$run/exit" ]; then
         state
@@ -195,7 +195,12 @@ end') ;;
     mkdir "$run"
     # The supervisor closes its standard output when it stands, and this waits for that.
     answer=$(printf '%s\n' "$payload" | detach sh "$self" _supervise "$mask" 2>>"$run/errors")
-    if [ "$answer" = accepted ]; then echo accepted; else echo "refused $(state)"; fi
+    if [ "$answer" = accepted ]; then
+        echo accepted
+    else
+        failed=1 # we live, but start nothing any more
+        echo "refused $(state)"
+    fi
 }
 
 supervise() {
