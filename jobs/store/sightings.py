@@ -1,0 +1,284 @@
+"""What one machine of a listing, or its absence, means for our row of it.
+
+Everything is written under the leader's fence, in the one transaction of ``jobs.store.observing``; each
+function here takes a :class:`Look`, which is that transaction with what was listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from jobs import meter, money
+from jobs.ids import InstanceName, parse_instance_name
+from jobs.models import Attempt, Installation, Instance, Job
+from jobs.states import Event, State
+from jobs.store import doom
+from jobs.store.admission import charged
+from jobs.store.transitions import RELEASED, Change, Lead, move
+
+GRACE = doom.LAG
+"""How long a machine of ours that nobody claims is left alone: its deploy may not have been answered yet."""
+RENTED = ("live", "warm", "doomed")
+"""States of an instance that is on the account, as far as we know."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One machine as the account's listing shows it. ``price``: micro-dollars an hour, None is unknown."""
+
+    uuid: str
+    name: str
+    status: str
+    ready: bool
+    over: bool  # terminated or deleted: it costs nothing any more
+    failed: bool
+    stopped: bool
+    host: str | None
+    port: int | None
+    username: str | None
+    product: str | None
+    price: int | None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One answer to `GET /instance`. ``date``: the API's own time; ``began_at``: ours, before the request."""
+
+    sightings: tuple[Sighting, ...]
+    date: datetime
+    began_at: datetime
+    complete: bool
+
+
+@dataclass
+class Findings:
+    """What the observer still has to look at after a listing."""
+
+    doubted: list[tuple[int, str]] = field(default_factory=list)
+    """Machines that were not listed, to be asked for by uuid: first who was seen longest ago."""
+    doomed: int = 0
+    strangers: int = 0
+
+
+@dataclass
+class Look:
+    """The leader's transaction, and all that is needed to judge a row in it."""
+
+    session: Session
+    now: datetime
+    lead: Lead
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+
+    def load_attempts(self, rows: Sequence[Instance]) -> None:
+        """The attempts that these instances are bound to, asked for together."""
+        wanted = [row.attempt_id for row in rows if row.attempt_id is not None]
+        for start in range(0, len(wanted), 500):
+            query = select(Attempt).where(Attempt.id.in_(wanted[start : start + 500]))
+            self.attempts |= {attempt.id: attempt for attempt in self.session.execute(query).scalars()}
+
+    def attempt_of(self, row: Instance) -> Attempt | None:
+        """The attempt that an instance is bound to."""
+        return self.attempts.get(row.attempt_id or "")
+
+    def move(self, event: Event, attempt: Attempt, change: Change) -> None:
+        """Move an attempt and its job, after all that was written of its machine."""
+        self.session.flush()
+        move(
+            self.session,
+            self.now,
+            event,
+            job_id=attempt.job_id,
+            state=State(attempt.state),
+            attempt_id=attempt.id,
+            guard=self.lead,
+            change=change,
+        )
+        self.session.refresh(attempt)
+
+    def doom(self, row: Instance, why: str) -> None:
+        """Mark a machine: from here on it is terminated until it is gone."""
+        row.state, row.doomed_at, row.doomed_why, row.terminate_next_at = "doomed", self.now, why, self.now
+        self.findings.doomed += 1
+
+
+def seen(look: Look, row: Instance, sight: Sighting) -> None:
+    """A machine of ours was listed."""
+    attempt = look.attempt_of(row)
+    if row.state == "gone":
+        if not sight.over and row.gone_at is not None and look.now - row.gone_at > doom.LAG:
+            row.gone_at, row.gone_proof, row.terminate_accepted_at = None, None, None
+            _keep_facts(row, sight, look.now)
+            look.doom(row, "seen again after it was gone")
+        return
+    if row.uuid is None:
+        _identify(look, row, attempt, sight)
+    if _keep_facts(row, sight, look.now) and attempt is not None:
+        _reprice(look, row, attempt)
+    if sight.over:
+        gone(look, row, "status")
+    elif row.state == "doomed":
+        return
+    elif attempt is None or attempt.state in ("finishing", "ended"):
+        look.doom(row, "its attempt has ended")
+    elif attempt.state == State.BOOTING and (sight.failed or sight.stopped):
+        detail = f"the machine did not boot: its status is {sight.status!r}"
+        _end(look, Event.BOOT_FAILED, attempt, row, "deploy_failed", detail)
+    elif attempt.state == State.BOOTING and sight.ready and attempt.ready_at is None:
+        attempt.ready_at = look.now
+    elif attempt.state == State.RUNNING and (sight.stopped or sight.failed):
+        _end(look, Event.GONE, attempt, row, "lost", f"the machine is {sight.status}")
+
+
+def never_seen(look: Look, row: Instance, listed: Listed, quarantine: timedelta) -> None:
+    """A machine that may exist was not listed under its name."""
+    attempt = look.attempt_of(row)
+    if attempt is None or attempt.state != State.DEPLOYING:
+        return
+    if row.state == "intended":
+        _orphaned_intent(look, row, attempt)
+    elif row.unknown_at is not None and listed.complete and listed.began_at >= row.unknown_at + quarantine:
+        _absent(look, row, attempt)
+
+
+def unseen(look: Look, row: Instance, listed: Listed, *, proves: bool) -> bool:
+    """A machine that was there is not listed; returns whether it is to be asked for by its uuid."""
+    if row.state not in RENTED or not listed.complete:
+        return False
+    if row.requested_at is not None and listed.began_at < row.requested_at:
+        return False  # it was asked for after this listing began
+    known_for_long = row.requested_at is None or listed.began_at - row.requested_at > doom.LAG
+    if row.seen_at is None and row.terminate_accepted_at is None and not known_for_long:
+        return False  # the listing may not have it yet
+    last_sign = row.terminate_accepted_at or row.seen_at
+    if proves and (last_sign is None or listed.began_at > last_sign):
+        if row.missing_since is None:
+            row.missing_since = listed.began_at
+        elif listed.began_at - row.missing_since >= doom.LAG:
+            gone(look, row, "absent")
+            return False
+    return True
+
+
+def gone(look: Look, row: Instance, proof: str) -> None:
+    """A machine is gone; if its attempt was still at work, that is lost."""
+    row.state, row.gone_at, row.gone_proof = "gone", look.now, proof
+    attempt = look.attempt_of(row)
+    if attempt is not None and attempt.state in (State.BOOTING, State.RUNNING):
+        change = Change("lost", "the machine vanished from the account", attempt=_last_words(attempt))
+        look.move(Event.GONE, attempt, change)
+
+
+def unclaimed(look: Look, sight: Sighting, listed: Listed, fleet: str, since: datetime) -> None:
+    """A machine that no row of ours knows: ended if it is overdue, or ours and nobody's for long."""
+    name = parse_instance_name(sight.name)
+    if name is None or name.fleet != fleet:
+        look.findings.strangers += 1
+        return
+    overdue = listed.date.timestamp() > name.expires_at
+    if not (overdue or (look.now - since >= GRACE and _is_ours(look.session, name))):
+        return
+    # Its name may still tell whose receipt it belongs on, and since when.
+    bound = look.session.execute(select(Instance).where(Instance.attempt_id == name.attempt_id)).scalar()
+    row = Instance(
+        attempt_id=None,
+        job_id=None if bound is None else bound.job_id,
+        name=sight.name,
+        uuid=sight.uuid,
+        state="live",
+        expires_at=_moment(name.expires_at),
+        requested_at=since if bound is None else bound.requested_at or since,
+        minimum_minutes=0 if bound is None else bound.minimum_minutes,
+    )
+    look.session.add(row)
+    _keep_facts(row, sight, look.now)
+    look.doom(row, "overdue" if overdue else "unclaimed")
+
+
+def _identify(look: Look, row: Instance, attempt: Attempt | None, sight: Sighting) -> None:
+    """A deploy whose answer is not known has happened: this is its machine."""
+    row.uuid, row.seen_at = sight.uuid, look.now
+    row.requested_at = row.requested_at or look.now
+    if attempt is not None and attempt.state == State.DEPLOYING:
+        row.state = "live"
+        look.move(Event.DEPLOYED, attempt, Change(None, f"{row.product} is booting", attempt=RELEASED))
+    else:
+        look.doom(row, "a stray of a deploy that was given up")
+
+
+def _keep_facts(row: Instance, sight: Sighting, now: datetime) -> bool:
+    """Keep what the listing shows; returns whether the machine has become dearer."""
+    row.seen_at, row.missing_since = now, None
+    row.status, row.ready = sight.status, sight.ready
+    row.host, row.port = sight.host or row.host, sight.port or row.port
+    row.username, row.product = sight.username or row.username, sight.product or row.product
+    before, row.price = row.price, row.price if sight.price is None else sight.price
+    return row.price is not None and row.price > (before or 0)
+
+
+def _reprice(look: Look, row: Instance, attempt: Attempt) -> None:
+    """A dearer machine must end earlier than its name says, so that the ceiling holds."""
+    if row.requested_at is None or not row.price:
+        return
+    look.session.flush()
+    query = select(Job.max_cost).where(Job.id == attempt.job_id)
+    max_cost = look.session.execute(query).scalar_one()
+    others = [other for other in charged(look.session, attempt.job_id) if other.id != row.id]
+    left = max_cost - meter.total(meter.charge(other, look.now) for other in others)
+    minutes = money.affordable_minutes(left, row.price)
+    row.expires_at = min(row.expires_at, row.requested_at + timedelta(seconds=60 * minutes - 1))
+    deadline = row.expires_at - timedelta(seconds=money.ENDING_SECONDS)
+    if attempt.deadline_at is not None and deadline < attempt.deadline_at:
+        attempt.deadline_at, attempt.deadline_cause = deadline, "max_cost"
+
+
+def _orphaned_intent(look: Look, row: Instance, attempt: Attempt) -> None:
+    """A deploy whose holder is dead: if it was never ordered nothing happened, else the listing will tell."""
+    if attempt.lease_owner is not None and (attempt.lease_until or look.now) >= look.now:
+        return
+    if attempt.deploy_ordered_at is not None:
+        row.state, row.unknown_at = "unknown", look.now
+        return
+    row.state = "refused"
+    detail = "the worker ended before it rented anything"
+    look.move(Event.THROTTLED, attempt, Change(None, detail, job={"not_before": look.now}))
+
+
+def _absent(look: Look, row: Instance, attempt: Attempt) -> None:
+    """A deploy without an answer had no effect."""
+    row.state = "absent"
+    query = select(Job.cancel_requested_at).where(Job.id == attempt.job_id)
+    if look.session.execute(query).scalar() is not None:
+        look.move(Event.STOPPED, attempt, Change("cancelled_by_user", "cancelled; nothing was rented"))
+        return
+    detail = "the deploy had no answer, and no machine appeared"
+    look.move(Event.ABSENT, attempt, Change("deploy_failed", detail, attempt={"retryable": True}))
+
+
+def _end(look: Look, event: Event, attempt: Attempt, row: Instance, cause: str, detail: str) -> None:
+    look.doom(row, cause)
+    look.move(event, attempt, Change(cause, detail, attempt=_last_words(attempt)))
+
+
+def _last_words(attempt: Attempt) -> dict[str, object]:
+    """What an attempt that lost its machine says: whether it may be tried again, and what its log lacks."""
+    if attempt.go_ordered_at is None:
+        return {"retryable": True}
+    return {"retryable": False, "log_end": "incomplete: the machine is gone"}
+
+
+def _is_ours(session: Session, name: InstanceName) -> bool:
+    return name.installation == session.execute(select(Installation.installation_id)).scalar_one()
+
+
+def _moment(epoch: int) -> datetime:
+    """A time out of a name, which may be any number."""
+    try:
+        return datetime.fromtimestamp(epoch, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.max.replace(tzinfo=UTC)
