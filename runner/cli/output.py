@@ -52,7 +52,8 @@ def line(text: object = "") -> None:
 
 def note(text: object) -> None:
     """A line for people, on standard error."""
-    print(clean_lines(text), file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # closed: print would take standard output in its place
+        print(clean_lines(text), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -597,6 +597,17 @@ def test_a_full_disk_behind_standard_output(account: Account) -> None:
     assert done.stderr.decode() == "runner: standard output: the disk is full.\n"
 
 
+def test_with_standard_error_closed_standard_output_stays_clean(account: Account) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" 2>&-', RUNNER, "reap"],
+        env=account.environ,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_an_old_locale_is_no_reason_to_fail(account: Account) -> None:
     (uuid,) = account.rent("size")
     account.rename(uuid, "größe 😀")

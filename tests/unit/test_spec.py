@@ -28,9 +28,8 @@ def settings(**environ: str) -> Settings:
 
 
 def valid(**changed: Any) -> Spec:
-    return validate(
-        JobSpec(**{"command": "true", "gpu": "gpu_1x_l40", **changed}), settings(), sources=SOURCES
-    )
+    spec = cast(JobSpec, {"command": "true", "gpu": "gpu_1x_l40", **changed})
+    return validate(spec, settings(), sources=SOURCES)
 
 
 def refused(part: str, **changed: Any) -> str:
