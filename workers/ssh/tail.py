@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from workers.ssh.channel import Channel
 from workers.ssh.errors import BadAnswer, Unreachable, printable
 from workers.ssh.machine import Machine
 from workers.supervisor import MachineState, UnreadableAnswer, parse_state
@@ -42,19 +41,22 @@ def follow(
             data = channel.stdout()
             if data:
                 sink(data)
-            _listen(channel, words)
+            said = channel.stderr()
+            _keep(words, said)
             if data == b"":
+                while said:
+                    said = channel.stderr()
+                    _keep(words, said)
                 return _end(machine, channel.status(), bytes(words))
-            if data is None:
+            if data is None and not said:
                 channel.bell.wait(INTERRUPT_SECONDS)
         return None
 
 
-def _listen(channel: Channel, words: bytearray) -> None:
-    """Take what stands on standard error, and keep its end: it would stop the other stream otherwise."""
-    while data := channel.stderr():
-        words += data
-        del words[:-MOST_WORDS]
+def _keep(words: bytearray, said: bytes | None) -> None:
+    """Keep the end of what stands on standard error. It must be read in any case, or the log stops too."""
+    words += said or b""
+    del words[:-MOST_WORDS]
 
 
 def _end(machine: Machine, status: int, words: bytes) -> MachineState:
