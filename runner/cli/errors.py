@@ -30,7 +30,7 @@ def report(error: BaseException) -> int:
         return PIPE_CLOSED
     if isinstance(error, RunnerError):
         _say(str(error))
-        return error.exit_code
+        return type(error).exit_code  # the instance's own may be that of a job's command
     if isinstance(error, OSError):
         if error.filename == output.STDOUT:
             _abandon_stdout()
@@ -69,7 +69,7 @@ def _os_error(error: OSError) -> str:
     what = (error.strerror or str(error) or "the operating system refused").lower()
     if error.errno == errno.ENOSPC:
         what = "the disk is full"
-    where = f"{error.filename}: " if error.filename is not None else ""
+    where = f"{output.clean(error.filename)}: " if error.filename is not None else ""
     return f"{where}{what}."
 
 
