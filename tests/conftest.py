@@ -1,0 +1,116 @@
+"""What every test stands on: a home of its own, no network but loopback, and nothing left behind."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jobs.store.database import Database
+from jobs.store.schema import open_database
+
+SETTLE_SECONDS = 10.0
+"""How long a thread or a process of a test may take to end after it."""
+POOLED = ("asyncio_", "ThreadPoolExecutor", "execnet")
+"""Threads of the standard library's pools and of pytest-xdist: they idle on, and end with the interpreter."""
+HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A RUNNER_HOME with a space in its name; no other setting is in the environment."""
+    for name in list(os.environ):
+        if name.startswith(("RUNNER_", "MASSED_")):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "runner home"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("RUNNER_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(request: pytest.FixtureRequest, home: Path) -> str:
+    """The address of a database that does not exist yet, one for each backend."""
+    return {"sqlite": f"sqlite:///{home / 'runner.db'}"}[request.param]
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    """An open, migrated database."""
+    database = open_database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves threads or child processes; what wider fixtures started is theirs."""
+    threads, children = set(threading.enumerate()), _children()
+    yield
+    end = time.monotonic() + SETTLE_SECONDS
+    while left := [*_new_threads(threads), *_new_children(children)]:
+        if time.monotonic() > end:
+            pytest.fail(f"the test left behind: {', '.join(left)}")
+        time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every socket of this process that would leave the machine."""
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+
+
+def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self: socket.socket, *args: Any) -> Any:
+        address = args[-1]
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(str(address[0])):
+            raise AssertionError(f"a test may not reach {address!r}")
+        return call(self, *args)
+
+    return guarded
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host in ("localhost", "")
+
+
+def _new_threads(before: set[threading.Thread]) -> list[str]:
+    return [
+        f"thread {thread.name}"
+        for thread in threading.enumerate()
+        if thread not in before and not thread.name.startswith(POOLED)
+    ]
+
+
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+def _new_children(before: set[psutil.Process]) -> list[str]:
+    found = []
+    for child in _children() - before:
+        try:
+            command = " ".join(child.cmdline())
+            if child.status() == psutil.STATUS_ZOMBIE and not _is_ours(child):
+                continue  # its parent, a process that was there before, will wait for it
+        except psutil.Error:
+            continue
+        if not any(helper in command for helper in HELPERS):
+            found.append(f"process {child.pid} ({command or 'ended, but nobody waited for it'})")
+    return found
+
+
+def _is_ours(child: psutil.Process) -> bool:
+    return child.ppid() == os.getpid()
