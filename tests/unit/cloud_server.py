@@ -10,6 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.errors import RateLimited
+from jobs.values import Secret
+from workers.cloud.client import Cloud, Priority
+
 TOKEN = "tok-4f9a-never-to-be-seen"
 
 
@@ -117,7 +121,6 @@ class Server:
 def serving(*steps: Any, default: Any = None) -> Iterator[Server]:
     """Serve until the end of the block; nothing is left then."""
     listening = socket.create_server(("127.0.0.1", 0))
-    listening.settimeout(0.05)
     server = Server(
         f"http://127.0.0.1:{listening.getsockname()[1]}/api/v1", default or answer(500), list(steps)
     )
@@ -126,12 +129,11 @@ def serving(*steps: Any, default: Any = None) -> Iterator[Server]:
     connections: list[socket.socket] = []
 
     def accept() -> None:
-        while not stopping.is_set():
-            try:
-                connection, _ = listening.accept()
-            except TimeoutError:
-                continue
-            connection.settimeout(None)
+        while True:
+            connection, _ = listening.accept()
+            if stopping.is_set():
+                connection.close()
+                return
             number = len(connections)
             connections.append(connection)
             thread = threading.Thread(target=serve, args=(connection, number))
@@ -155,6 +157,7 @@ def serving(*steps: Any, default: Any = None) -> Iterator[Server]:
         yield server
     finally:
         stopping.set()
+        socket.create_connection(listening.getsockname()).close()  # wakes who waits for one
         accepting.join()
         listening.close()
         for connection in connections:
@@ -178,3 +181,33 @@ def _read(connection: socket.socket, number: int) -> Request | None:
         raw += connection.recv(65536)
     method, path, _ = first.split(" ")
     return Request(method, path.removeprefix("/api/v1"), headers, raw, number)
+
+
+class Pauses(threading.Event):
+    """Never set; notes how long the client would have waited, and does not wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout or 0.0)
+        return False
+
+
+class Turns:
+    """A gate that notes who came."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.priorities: list[Priority] = []
+        self.most = most
+
+    def enter(self, priority: Priority, deadline_s: float) -> None:
+        if len(self.priorities) >= self.most:
+            raise RateLimited("no turn", status=None)
+        self.priorities.append(priority)
+
+
+def cloud_for(server: Server, pauses: threading.Event | None = None, **more: Any) -> Cloud:
+    """A client of the server."""
+    return Cloud(server.url, Secret(TOKEN), stopping=pauses, **more)

@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.properties import examples
+from tests.properties import examples as all_examples
 from workers.cloud import shapes
 
+examples = settings(all_examples, max_examples=150)
 SCALARS = (
     st.none()
     | st.booleans()

@@ -8,13 +8,14 @@ only where the request provably had no effect.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Generator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -173,9 +174,12 @@ class _Line:
         reply: Reply | None = None
         unsent = False
         try:
-            with self._http.stream(
-                method, url, content=content, headers=headers, extensions=watch.extensions
-            ) as response:
+            with (
+                _silence(),
+                self._http.stream(
+                    method, url, content=content, headers=headers, extensions=watch.extensions
+                ) as response,
+            ):
                 reply = _read(response, watch)
         except (_TooLate, httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             unsent = True
@@ -187,6 +191,34 @@ class _Line:
             return NotSent(watch.expired)
         # A connection that the deadline cut can look like an answer that came to its end.
         return Lost(watch.expired) if reply is None or watch.cut else reply
+
+
+class _Silent(threading.local, logging.Filter):
+    """Drops what httpx and httpcore log in a thread while it talks to the service.
+
+    At their level DEBUG they quote what they did not understand, and that may be the token that was sent.
+    What else in the process uses them, programs of others among it, logs as it likes.
+    """
+
+    on = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record may be seen."""
+        return not self.on
+
+
+_silent = _Silent()
+for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks"):
+    logging.getLogger(_name).addFilter(_silent)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    _silent.on = True
+    try:
+        yield
+    finally:
+        _silent.on = False
 
 
 class _TooLate(Exception):
