@@ -222,7 +222,7 @@ class Client:
 
     def submit_many(self, specs: Iterable[JobSpec]) -> list[Job]:
         """Queue many jobs in one transaction: all of them, or with InvalidJob none."""
-        defaults = job_defaults(Path.cwd())
+        defaults = job_defaults(Path.cwd(), home=self._settings.home)
         valid = [self.validate(spec, defaults) for spec in specs]
         submitted = submissions.submit(self.database, valid)
         views = {view.id: view for view in reads.some(self.database, [item.id for item in submitted])}
@@ -239,7 +239,7 @@ class Client:
         *sources* names options as the person wrote them. Raises InvalidJob.
         """
         found = validate(
-            spec, self._settings, job_defaults(Path.cwd()) if defaults is None else defaults, sources
+            spec, self._settings, job_defaults(Path.cwd(), home=self._settings.home) if defaults is None else defaults, sources
         )
         kept = catalog.offers(self.database)
         known = kept[0] if kept is not None else None

@@ -22,15 +22,19 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from jobs import ids
-from jobs.errors import DatabaseError, InvalidToken, RunnerError, ServiceUnavailable
+from jobs.errors import ApiError, DatabaseError, InvalidToken, RunnerError, ServiceUnavailable
 from jobs.settings import Settings
 from jobs.store import doom, leases, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
+
+if TYPE_CHECKING:
+    from workers.cloud.client import Cloud
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,8 @@ IDLE_SECONDS = 60.0
 """How long a service that was started in the background stays after the last job is final."""
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+TOKEN_SECONDS = 5.0
+PROBE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,15 +103,21 @@ def serve(
         raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
     db = open_database(settings.database_url)
     stopping = threading.Event()
-    with _locked(settings, background), _closing(db):
+    gate = DatabaseGate(db, stopping)
+    with (
+        _closing(db),
+        _locked(settings, background),
+        Cloud(settings.api_url, settings.api_token, gate=gate, stopping=stopping) as cloud,
+    ):
         owner = ids.new_job_id()
         leases.bury_the_dead(db)
         seats = seats or settings.max_instances
+        key = ensure_key(settings.ssh_key)
+        _check_token(cloud)
         leases.sign_on(db, owner, host=socket.gethostname(), pid=os.getpid(), version=_version(), seats=seats)
-        cloud = Cloud(settings.api_url, settings.api_token, gate=DatabaseGate(db, stopping))
 
         def context(engine: Engine) -> Context:
-            return Context(settings, db, cloud, ensure_key(settings.ssh_key), owner, engine, stopping)
+            return Context(settings, db, cloud, key, owner, engine, stopping)
 
         engine = Engine(context, seats=seats)
         with _signals(engine.stop, db, settings):
@@ -117,7 +129,6 @@ def serve(
             try:
                 engine.run()
             finally:
-                cloud.close()
                 leases.leave(db, owner)
                 log.info("the service has handed everything back")
 
@@ -213,7 +224,8 @@ def live_machines(db: Database) -> list[str]:
 @contextmanager
 def _locked(settings: Settings, background: bool) -> Iterator[None]:
     path = lock_path(settings)
-    lock = FileLock(path, timeout=0, mode=0o600)
+    # Somebody who only looks whether we live holds it for a moment.
+    lock = FileLock(path, timeout=PROBE_SECONDS, mode=0o600)
     try:
         lock.acquire()
     except Timeout:
@@ -235,6 +247,16 @@ class _Occupied(ServiceUnavailable):
     """Another service is there: the command could not do what was asked."""
 
     exit_code = 1
+
+
+def _check_token(cloud: Cloud) -> None:
+    """A token that is refused is refused for every job; an API that does not answer may answer later."""
+    try:
+        cloud.validate_token(deadline_s=TOKEN_SECONDS)
+    except InvalidToken:
+        raise
+    except ApiError as error:
+        log.warning("the token could not be checked: %s", error)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def make_app(broker_url: str | None) -> Celery:
     """The app; without a broker its messages stay in this process's memory. Task bodies come with a worker."""
     app = Celery("gpu-job-runner", loader=AppLoader, fixups=[], set_as_current=False, changes={})
     app.conf.update(
-        broker_url=broker_url or "memory://",
+        broker_url=broker_url or "memory://localhost//",
         broker_transport=None if broker_url else "workers.embedded:Transport",
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

@@ -12,6 +12,7 @@ import time
 from queue import Empty
 from typing import Any
 
+from celery.worker import state
 from kombu.transport import memory
 
 _rung = threading.Condition()
@@ -54,6 +55,8 @@ class Transport(memory.Transport):
                 pass
             else:
                 return
+            if state.should_stop is not None:
+                raise TimeoutError  # the worker looks at this flag between two calls
             with _rung:
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:

@@ -273,7 +273,7 @@ def _spec(
         given["env"] = {**(read_env_file(env_file) if env_file is not None else {}), **_env(env or [])}
     spec = cast("JobSpec", {"command": command[0] if len(command) == 1 else command, **given})
     sources = {option: "--" + option.replace("_", "-") for option in (*options, "env")}
-    return client.validate(spec, job_defaults(Path.cwd()), sources)
+    return client.validate(spec, job_defaults(Path.cwd(), home=client.settings.home), sources)
 
 
 def _env(pairs: list[str]) -> dict[str, str]:

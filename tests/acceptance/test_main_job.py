@@ -7,6 +7,18 @@ import signal
 from tests.acceptance.harness import GPU, Installation
 
 
+CATCHES_TERM = """
+import signal, sys
+def caught(*_):
+    print("caught")
+    sys.exit(3)
+signal.signal(signal.SIGTERM, caught)
+print("begun")
+while True:
+    signal.pause()
+"""
+
+
 def test_a_job_that_succeeds(served: Installation) -> None:
     done = served.run("run", *GPU, "--max-cost", "5", "--name", "hello", "--", "echo out; echo err >&2; pwd; ls -A")
     assert done.returncode == 0, done.stderr
@@ -35,7 +47,7 @@ def test_a_job_that_fails_with_7(served: Installation) -> None:
 
 
 def test_cancelled_while_it_runs(served: Installation) -> None:
-    job_id = served.submit("echo begun; trap 'echo caught; exit 3' TERM; while true; do sleep 0.1; done")
+    job_id = served.submit("python3", "-c", CATCHES_TERM)
     served.until(job_id, "running")
     with served.quick() as client:
         for line in client.get(job_id).logs(follow=True):

@@ -120,7 +120,7 @@ def describe(record: ExitRecord, max_runtime: int, max_cost: int) -> str:
         case "max_cost":
             return f"stopped before it could cost more than ${money.format_usd(max_cost)}, its max-cost"
         case "cancelled_by_user":
-            return "cancelled"
+            return "stopped as its user asked"
         case _:
             return f"ended: {record.cause}"
 
