@@ -60,6 +60,7 @@ class Database:
     def write(self) -> Iterator[Session]:
         """A transaction that will write. Raises DatabaseError where the database cannot be used."""
         with self.explained(), self._write.begin() as session:
+            session.connection()  # begins here and now: the time that is read next is that of the lock
             yield session
 
     @contextmanager

@@ -36,6 +36,8 @@ def open_database(url: str, *, migrate: bool = True) -> Database:
             if database.sqlite and migrate:
                 _ready_sqlite(database)
             else:
+                if database.path is not None and _size(database.path) is None:
+                    raise DatabaseError(f"There is no database at {database.path}; run `runner db upgrade`.")
                 check(database)
     except BaseException:
         database.close()

@@ -1,0 +1,266 @@
+"""What happens to a database: full disks, missing rights, locks, and death in the middle of a transaction."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import DatabaseError
+from jobs.store import database as database_module
+from jobs.store import leases, reads
+from jobs.store.database import Database
+from jobs.store.schema import open_database
+from tests.conformance.store_kit import python, submit
+from tests.waiting import wait_until
+
+NOBODY = 65534
+
+SUBMITS = """
+import os, signal, sys
+from jobs.store import submissions
+from jobs.store.schema import open_database
+from tests.conformance.store_kit import spec
+database = open_database(sys.argv[1])
+while True:
+    print(submissions.submit(database, [spec()])[0].id, flush=True)
+"""
+
+DIES = """
+import os, signal, sys
+from jobs.store import submissions
+from jobs.store.schema import open_database
+from tests.conformance.store_kit import spec
+database = open_database(sys.argv[1])
+print(submissions.submit(database, [spec(name="kept")])[0].id, flush=True)
+with database.write() as session:
+    submissions._submit(session, database.now(session), [spec(name=f"lost {n}") for n in range(100)])
+    session.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_in_the_middle_of_a_transaction(database_url: str, db: Database) -> None:
+    child = python(DIES, database_url)
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGKILL
+    assert [job.id for job in reads.listing(db)] == [output.strip()]
+    submit(db)  # and nobody waits for the dead one's lock
+
+
+def test_killed_while_it_submits(database_url: str, db: Database) -> None:
+    """kill -9 at any moment: all that was answered is there."""
+    child = python(SUBMITS, database_url)
+    assert child.stdout is not None
+    answered = [child.stdout.readline().strip() for _ in range(50)]
+    child.kill()
+    rest, _ = child.communicate(timeout=60)
+    answered += rest.split()
+    kept = {job.id for job in reads.listing(db)}
+    assert set(answered) <= kept
+    assert len(kept) <= len(answered) + 1
+    with sqlite3.connect(str(db.path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def test_a_database_that_stays_locked(
+    database_url: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.2)
+    impatient = open_database(database_url)
+    with db.write(), pytest.raises(DatabaseError, match="locked by another process"):
+        submit(impatient)
+    assert submit(impatient)
+    impatient.close()
+
+
+def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
+    job_id = submit(db)
+    with db.write():
+        assert reads.show(db, job_id).id == job_id
+
+
+def test_a_writer_waits_for_its_turn(db: Database) -> None:
+    done: list[str] = []
+    thread = threading.Thread(target=lambda: done.append(submit(db)))
+    with db.write():
+        thread.start()
+        assert not done
+    wait_until(lambda: done, what="the second writer's turn")
+    thread.join()
+
+
+def test_too_many_threads_at_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = db.engine.pool
+    monkeypatch.setattr(pool, "_timeout", 0.1)
+    held = [db.engine.connect() for _ in range(8 + 56)]
+    with pytest.raises(DatabaseError, match="Too many threads"):
+        submit(db)
+    for connection in held:
+        connection.close()
+
+
+def test_full_by_a_limit_on_the_size_of_files(database_url: str, db: Database) -> None:
+    """As a quota, or a full disk: a sentence, and nothing is half written."""
+    db.close()
+    code = """
+import resource, sys
+from jobs.errors import DatabaseError
+from jobs.store import reads, submissions
+from jobs.store.schema import open_database
+from tests.conformance.store_kit import spec
+database = open_database(sys.argv[1])
+submissions.submit(database, [spec()])
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+try:
+    submissions.submit(database, [spec("x" * 200_000) for _ in range(10)])
+except DatabaseError as error:
+    print(error)
+print(len(reads.listing(database)))
+"""
+    child = python(code, database_url)
+    output, error = child.communicate(timeout=60)
+    assert error == ""
+    sentence, count = output.splitlines()
+    assert "full" in sentence
+    assert count == "1"
+    again = open_database(database_url)
+    submit(again)
+    assert len(reads.listing(again)) == 2
+    again.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("file systems can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk(small_disk: Path) -> None:
+    database = open_database(f"sqlite:///{small_disk / 'runner.db'}")
+    with pytest.raises(DatabaseError, match="full") as caught:
+        for _ in range(100):
+            submit(database, command="x" * 100_000)
+    assert str(small_disk) in str(caught.value)
+    count = len(reads.listing(database))
+    (small_disk / "ballast").unlink(missing_ok=True)
+    assert 0 < count < 100
+    database.close()
+
+
+def test_a_disk_that_is_full_from_the_start(small_disk: Path) -> None:
+    with (small_disk / "ballast").open("wb", buffering=0) as ballast:
+        try:
+            while ballast.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+    with pytest.raises(DatabaseError, match=r"full|no space") as caught:
+        open_database(f"sqlite:///{small_disk / 'home' / 'runner.db'}")
+    assert str(small_disk) in str(caught.value)
+    (small_disk / "ballast").unlink()
+    open_database(f"sqlite:///{small_disk / 'home' / 'runner.db'}").close()
+
+
+# Rights: root has all of them, so the child gives them up first.
+
+POOR = """
+import os, sys
+from jobs.errors import DatabaseError
+from jobs.store import reads, submissions
+from jobs.store.schema import open_database
+from tests.conformance.store_kit import spec
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    database = open_database(sys.argv[1])
+    submissions.submit(database, [spec()])
+except DatabaseError as error:
+    print(error)
+"""
+
+
+def _poor(url: str) -> str:
+    child = python(POOR, url)
+    output, error = child.communicate(timeout=60)
+    assert error == ""
+    return output.strip()
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Path]:
+    """A folder that also those without rights can reach, with a database in it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give rights up")
+    folder = tmp_path / "shared home"
+    folder.mkdir()
+    opened = [folder, *folder.parents][: len(folder.parts) - 2]
+    before = {path: path.stat().st_mode for path in opened}
+    for path in opened:
+        path.chmod(0o755)
+    database = open_database(f"sqlite:///{folder / 'runner.db'}")
+    submit(database)
+    database.close()
+    yield folder
+    for path, mode in before.items():
+        path.chmod(mode)
+
+
+def test_a_read_only_file(shared: Path) -> None:
+    (shared / "runner.db").chmod(0o444)
+    shared.chmod(0o777)
+    assert "is read-only" in _poor(f"sqlite:///{shared / 'runner.db'}")
+
+
+def test_a_read_only_folder(shared: Path) -> None:
+    (shared / "runner.db").chmod(0o666)
+    shared.chmod(0o555)
+    sentence = _poor(f"sqlite:///{shared / 'runner.db'}")
+    assert "read-only" in sentence or "cannot be opened" in sentence
+    assert str(shared) in sentence
+
+
+def test_a_file_of_somebody_else(shared: Path) -> None:
+    (shared / "runner.db").chmod(0o600)
+    shared.chmod(0o777)
+    sentence = _poor(f"sqlite:///{shared / 'runner.db'}")
+    assert "cannot be opened" in sentence or "read-only" in sentence
+
+
+def test_a_folder_that_cannot_be_entered(shared: Path) -> None:
+    shared.chmod(0o700)
+    assert "cannot be" in _poor(f"sqlite:///{shared / 'runner.db'}")
+
+
+def test_a_folder_that_cannot_be_made(shared: Path) -> None:
+    assert "permission denied" in _poor(f"sqlite:///{shared / 'deeper' / 'runner.db'}")
+
+
+def test_a_broken_database_does_not_silence_the_sentence(db: Database) -> None:
+    """The file is replaced by rubbish under an open database."""
+    assert db.path is not None
+    job_id = submit(db)
+    db.close()
+    for path in db.path.parent.glob("runner.db*"):
+        path.write_bytes(b"rubbish" * 1000)
+    with pytest.raises(DatabaseError, match=r"not a database|damaged"):
+        reads.show(db, job_id)
+    with pytest.raises(DatabaseError):
+        leases.heartbeat(db, "worker-1", [])

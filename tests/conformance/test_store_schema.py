@@ -1,0 +1,297 @@
+"""The database comes to be, once, whoever comes first; models and migrations are the same."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import delete, select, text
+from sqlalchemy.exc import IntegrityError
+
+from jobs.errors import DatabaseError, InvalidSettings
+from jobs.migrations import HEAD
+from jobs.models import Attempt, Base, Installation, Instance, Job, Leader, Ticket
+from jobs.states import State
+from jobs.store import schema
+from jobs.store.database import Database
+from jobs.store.schema import MIGRATIONS, open_database
+from tests.conformance.store_kit import World, python, submit
+
+
+def test_models_equal_migrations(db: Database) -> None:
+    with db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_checks_and_partial_indexes_equal_those_of_the_models(database_url: str, db: Database) -> None:
+    """What alembic does not compare: the very words of the tables, side by side."""
+    assert db.path is not None
+    other = Database(f"sqlite:///{db.path.with_name('models.db')}")
+    try:
+        Base.metadata.create_all(other.engine)
+        assert _words(db) == _words(other)
+    finally:
+        other.close()
+
+
+def _words(database: Database) -> dict[str, list[str]]:
+    with database.engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'")
+        ).all()
+    return {
+        name: sorted(line.strip().rstrip(",") for line in sql.splitlines() if line.strip())
+        for name, sql in rows
+    }
+
+
+def test_head_is_the_last_migration(db: Database) -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD == schema.revision(db)
+
+
+def test_the_first_rows_are_there_once(database_url: str, db: Database) -> None:
+    open_database(database_url).close()
+    assert schema.upgrade(db) == (HEAD, HEAD)
+    with db.read() as session:
+        assert len(session.execute(select(Installation)).all()) == 1
+        assert len(session.execute(select(Leader)).all()) == 1
+        assert len(session.execute(select(Ticket)).all()) == 1
+        assert len(schema.installation_id(session)) == 6
+
+
+def test_a_migration_that_dies_in_the_middle_leaves_nothing(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(schema, "_first_rows", dies)
+    with pytest.raises(KeyboardInterrupt):
+        open_database(database_url)
+    monkeypatch.undo()
+    database = open_database(database_url)
+    with database.read() as session:
+        assert schema.installation_id(session)
+    database.close()
+
+
+def test_killed_while_it_migrates(database_url: str) -> None:
+    """kill -9 between the tables and the first rows: the next command finishes the work."""
+    code = """
+import os, signal, sys
+from jobs.store import schema
+schema._first_rows = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+schema.open_database(sys.argv[1])
+"""
+    child = python(code, database_url)
+    child.communicate(timeout=60)
+    assert child.returncode == -9
+    database = open_database(database_url)
+    with database.read() as session:
+        assert schema.installation_id(session)
+    database.close()
+
+
+def test_many_come_first_at_once(database_url: str) -> None:
+    code = """
+import sys
+from jobs.store.schema import installation_id, open_database
+sys.stdin.readline()
+database = open_database(sys.argv[1])
+with database.read() as session:
+    print(installation_id(session))
+database.close()
+"""
+    children = [python(code, database_url) for _ in range(5)]
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    answers = [child.communicate(timeout=60) for child in children]
+    assert [error for _, error in answers] == [""] * 5
+    assert len({answer for answer, _ in answers}) == 1
+
+
+def test_the_file_is_private(db: Database) -> None:
+    assert db.path is not None
+    for path in db.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_an_unborn_database_is_not_made_by_a_look(home: Path) -> None:
+    with pytest.raises(DatabaseError, match="There is no database"):
+        open_database(f"sqlite:///{home / 'runner.db'}", migrate=False)
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite://host/runner.db",
+        "sqlite:///file:runner.db?mode=ro&uri=true",
+        "sqlite+aiosqlite:///runner.db",
+        "sqlite:///runner.db?timeout=1",
+        "mysql://u:secret@h/d",
+        "postgresql://u:secret@h:x/d",
+    ],
+)
+def test_an_address_that_makes_no_sense(url: str) -> None:
+    with pytest.raises(InvalidSettings, match="RUNNER_DATABASE_URL") as caught:
+        open_database(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_relative_address_stays_where_it_was(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    database = open_database("sqlite:///here.db")
+    assert database.path == home / "here.db"
+    database.close()
+
+
+# What must never be is refused by the database itself.
+
+
+def _refused(db: Database, statement: str, **values: object) -> None:
+    with pytest.raises(IntegrityError), db.write() as session:
+        session.execute(text(statement), values)
+
+
+def test_a_second_live_attempt_of_a_job_is_refused(world: World) -> None:
+    job_id, attempt_id, _ = world.admit()
+    with pytest.raises(IntegrityError), world.db.write() as session:
+        first = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
+        values = {c.name: getattr(first, c.name) for c in Attempt.__table__.columns}
+        session.add(Attempt(**{**values, "id": "x" * 26, "number": 2}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "state = 'succeeded'",  # without a finish, a reason
+        "state = 'resting'",
+        "finished_at = submitted_at",
+        "attempt_id = 'a'",
+        "state = 'running'",
+        "max_cost = 0",
+        "max_runtime = -1",
+    ],
+)
+def test_nonsense_about_a_job_is_refused(db: Database, change: str) -> None:
+    _refused(db, f"UPDATE jobs SET {change} WHERE id = :id", id=submit(db))  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["state = 'running'", "state = 'finishing'", "outcome = 'lost'", "log_bytes = -1", "state = 'queued'"],
+)
+def test_nonsense_about_an_attempt_is_refused(world: World, change: str) -> None:
+    _, attempt_id, _ = world.admit()
+    _refused(world.db, f"UPDATE attempts SET {change} WHERE id = :id", id=attempt_id)  # noqa: S608
+
+
+@pytest.mark.parametrize("change", ["state = 'live'", "state = 'doomed'", "state = 'gone'", "state = 'away'"])
+def test_nonsense_about_an_instance_is_refused(world: World, change: str) -> None:
+    _, attempt_id, _ = world.admit()
+    _refused(world.db, f"UPDATE instances SET {change} WHERE attempt_id = :id", id=attempt_id)  # noqa: S608
+
+
+def test_what_others_refer_to_cannot_be_deleted(world: World) -> None:
+    job_id, attempt_id, _ = world.admit()
+    for statement in (delete(Job).where(Job.id == job_id), delete(Attempt).where(Attempt.id == attempt_id)):
+        with pytest.raises(IntegrityError), world.db.write() as session:
+            session.execute(statement)
+    assert world.show(job_id).state is State.DEPLOYING
+    assert world.instance(attempt_id).state == "intended"
+
+
+def test_times_without_a_zone_are_refused(db: Database) -> None:
+    from datetime import datetime
+
+    job_id = submit(db)
+    with pytest.raises(Exception, match="without a zone"), db.write() as session:
+        job = session.execute(select(Job).where(Job.id == job_id)).scalar_one()
+        job.not_before = datetime(2026, 1, 1)  # noqa: DTZ001
+    assert Instance.__table__.c.price.type.python_type is int
+
+
+# Databases that are not ours, or not of now.
+
+
+def _sqlite(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+def _sentence(url: str) -> str:
+    with pytest.raises(DatabaseError) as caught:
+        open_database(url)
+    sentence = str(caught.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_a_database_of_something_else(home: Path) -> None:
+    path = home / "other.db"
+    _sqlite(path, "CREATE TABLE recipes (id INTEGER)")
+    before = path.read_bytes()
+    assert "belongs to something else" in _sentence(f"sqlite:///{path}")
+    assert "recipes" in _sentence(f"sqlite:///{path}")
+    _sqlite(path, "SELECT 1")
+    assert len(path.read_bytes()) == len(before)
+
+
+def test_another_applications_alembic(home: Path) -> None:
+    path = home / "other.db"
+    _sqlite(
+        path,
+        "CREATE TABLE alembic_version (version_num TEXT)",
+        "INSERT INTO alembic_version VALUES ('ae1027a6acf')",
+        "CREATE TABLE jobs (id TEXT)",
+    )
+    assert "belongs to something else" in _sentence(f"sqlite:///{path}")
+
+
+def test_a_newer_database(database_url: str, db: Database) -> None:
+    assert db.path is not None
+    db.close()
+    _sqlite(db.path, "UPDATE alembic_version SET version_num = '9999'")
+    assert "newer version" in _sentence(database_url)
+
+
+def test_not_a_database(home: Path) -> None:
+    (home / "runner.db").write_bytes(b"this is a letter, not a database. " * 100)
+    assert "is not a database" in _sentence(f"sqlite:///{home / 'runner.db'}")
+
+
+def test_a_damaged_database(database_url: str, db: Database) -> None:
+    assert db.path is not None
+    db.close()
+    content = bytearray(db.path.read_bytes())
+    content[4096:] = b"\xa5" * (len(content) - 4096)
+    db.path.write_bytes(content)
+    assert "damaged" in _sentence(database_url)
+
+
+def test_a_folder_where_the_database_should_be(home: Path) -> None:
+    (home / "runner.db").mkdir()
+    assert "cannot be opened" in _sentence(f"sqlite:///{home / 'runner.db'}")
+
+
+def test_a_file_where_the_folder_should_be(home: Path) -> None:
+    (home / "file").write_text("")
+    assert "cannot be" in _sentence(f"sqlite:///{home / 'file' / 'runner.db'}")
