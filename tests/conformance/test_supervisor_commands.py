@@ -152,6 +152,18 @@ def test_a_broken_profile_does_not_cost_the_command(profile: str, sh: str, tmp_p
 
 
 @each_shell
+def test_a_profile_that_hangs_is_given_up(sh: str, tmp_path: Path) -> None:
+    """After ten seconds; here the machine's `timeout` makes one of them."""
+    hasty = tmp_path / "hasty"
+    hasty.write_text('#!/bin/sh\nshift 3\nexec /usr/bin/timeout -k 1 1 "$@"\n')
+    hasty.chmod(0o755)
+    with Machine(tmp_path, sh, tools={"timeout": str(hasty)}) as machine:
+        (machine.home / ".bash_profile").write_text("sleep 300\n")
+        log, _ = machine.finished("echo on")
+        assert log == b"on\n"
+
+
+@each_shell
 def test_the_users_variables_win_and_cannot_disturb_ours(sh: str, tmp_path: Path) -> None:
     names = ["run", "home", "self", "shell", "IFS", "kind_words", "environment", "login", "PYTHONUNBUFFERED"]
     with Machine(tmp_path, sh) as machine:

@@ -16,7 +16,6 @@ import pytest
 from tests.conformance.supervisor_machine import Machine, each_shell
 from tests.waiting import wait_until
 
-
 # Its own line is in the log before the disk is full.
 FILL = "echo before; until [ -s ../log ]; do sleep 0.02; done; cat /dev/zero >filler 2>/dev/null; "
 

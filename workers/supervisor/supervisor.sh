@@ -58,24 +58,22 @@ identity() {
 }
 
 # living WHO: is the process of that identity still alive?
-living() {
-    [ -n "$1" ] && [ "$(identity "${1%% *}")" = "$1" ]
-}
+living() { [ -n "$1" ] && [ "$(identity "${1%% *}")" = "$1" ]; }
 
-# who FILE: print the identity written there, or nothing.
-who() {
+# line FILE: print what was written there, or nothing. word FILE: the first word of it.
+line() {
     first=
     [ ! -r "$run/$1" ] || read -r first <"$run/$1" || :
     echo "$first"
 }
-
-announce() {
-    identity $$ >"$run/$1.new" && mv -f "$run/$1.new" "$run/$1"
+word() {
+    first=$(line "$1")
+    echo "${first%% *}"
 }
 
-can() {
-    command -v "$1" >/dev/null 2>&1
-}
+announce() { identity $$ >"$run/$1.new" && mv -f "$run/$1.new" "$run/$1"; }
+
+can() { command -v "$1" >/dev/null 2>&1; }
 
 # session WORDS: become that program, as the leader of a new session and process group.
 session() {
@@ -83,13 +81,11 @@ session() {
         exec setsid "$@"
     elif can perl; then
         exec perl -MPOSIX -e '$SIG{$_} = "DEFAULT" for qw(HUP INT QUIT PIPE TERM);
-POSIX::setsid();
-exec {$ARGV[0]} @ARGV or exit 127' "$@"
+POSIX::setsid() and exec {$ARGV[0]} @ARGV or exit 127' "$@"
     fi
     exec python3 -c 'import os, signal, sys
 [signal.signal(getattr(signal, "SIG" + name), signal.SIG_DFL) for name in "HUP INT QUIT PIPE TERM".split()]
-os.setsid()
-os.execvp(sys.argv[1], sys.argv[1:])' "$@"
+os.setsid() or os.execvp(sys.argv[1], sys.argv[1:])' "$@"
 }
 
 # detach WORDS: run that program in a session of its own, as nobody's child, with our standard streams.
@@ -103,36 +99,14 @@ detach() {
     fi
 }
 
-flush() {
-    sync "$@" 2>/dev/null || sync
-}
+flush() { sync "$@" 2>/dev/null || sync; }
+unbase64() { if [ "$(printf QQ== | base64 -d 2>/dev/null)" = A ]; then base64 -d; else base64 -D; fi; }
 
-unbase64() {
-    if [ "$(printf QQ== | base64 -d 2>/dev/null)" = A ]; then base64 -d; else base64 -D; fi
-}
-
-digest() {
-    if can openssl; then
-        openssl dgst -sha256 -r
-    elif can sha256sum; then
-        sha256sum
-    else
-        shasum -a 256
-    fi
-}
+digest() { if can openssl; then openssl dgst -sha256 -r; elif can sha256sum; then sha256sum; else shasum -a 256; fi; }
 
 # note FILE TEXT: write a line in place into an allocated file. (A function, because inside of `$()` bash 5.2
 # takes `1<>` for `<>`.)
-note() {
-    echo "$2" 1<>"$run/$1"
-}
-
-# first_word FILE: what was written in place into an allocated file; nothing if nothing was.
-first_word() {
-    word=
-    read -r word _ <"$run/$1" || :
-    echo "$word"
-}
+note() { echo "$2" 1<>"$run/$1"; }
 
 # --- what is known -----------------------------------------------------------------------------------------
 
@@ -146,13 +120,15 @@ state() {
         echo none
         return
     fi
-    command=$(who command.id)
-    if living "$(who supervisor)"; then
-        if [ -n "$command" ]; then echo "running ${command%% *}"; else echo starting; fi
+    command=$(line command.id)
+    running=starting
+    [ -z "$command" ] || running="running ${command%% *}"
+    if living "$(line supervisor)"; then
+        echo "$running"
     elif [ -e "$run/exit" ]; then
         state
-    elif living "$command" || living "$(who keeper)" || living "$(who ender)"; then
-        if [ -n "$command" ]; then echo "running ${command%% *} unattended"; else echo starting; fi
+    elif living "$command" || living "$(line keeper)" || living "$(line ender)"; then
+        if [ -n "$command" ]; then echo "$running unattended"; else echo starting; fi
     elif [ -z "${failed-}" ] && [ ! -e "$run/supervisor" ] && living "$(readlink "$home/accepted")"; then
         echo starting
     elif [ -e "$run/exit" ]; then
@@ -195,12 +171,8 @@ end') ;;
     mkdir "$run"
     # The supervisor closes its standard output when it stands, and this waits for that.
     answer=$(printf '%s\n' "$payload" | detach sh "$self" _supervise "$mask" 2>>"$run/errors")
-    if [ "$answer" = accepted ]; then
-        echo accepted
-    else
-        failed=1 # we live, but start nothing any more
-        echo "refused $(state)"
-    fi
+    [ "$answer" = accepted ] || failed=1 # we live, but start nothing any more
+    echo "${answer:-refused $(state)}"
 }
 
 supervise() {
@@ -241,31 +213,25 @@ launch() {
     announce command.id || exit 126
     environment=$(cat)
     exec </dev/null
-    login=
-    shell='sh'
-    ! can bash || shell=bash
+    umask "$2"
+    cd "$run/work" || exit 126
+    shell=$(command -v bash || command -v sh)
+    if [ "$1" = words ]; then
+        eval "$(cat "$run/script")"
+    else
+        set -- "$shell" "$run/script"
+    fi
     # By a file: whatever a profile prints, leaves running or waits for, it cannot get into PATH.
     limited=
     ! can timeout || limited="timeout -k 1 10"
     # shellcheck disable=SC2016,SC2086
-    $limited "$shell" -lc 'printf "%s\n" "$PATH" >"$1"' "$shell" "$run/path" >/dev/null 2>&1
+    $limited "$shell" -lc 'printf "%s\n" "$PATH" >"$1"' sh "$run/path" >/dev/null 2>&1
+    login=
     [ ! -s "$run/path" ] || read -r login <"$run/path"
     PATH=${login:-$PATH}
     PYTHONUNBUFFERED=1
     export PATH PYTHONUNBUFFERED
     unset SSH_CLIENT SSH_CONNECTION SSH_TTY
-    case $1 in
-        words) kind_words=$(cat "$run/script") ;;
-        *) kind_words= ;;
-    esac
-    umask "$2"
-    cd "$run/work" || exit 126
-    if [ -n "$kind_words" ]; then
-        eval "$kind_words"
-    else
-        ! can bash || shell=bash
-        set -- "$(command -v "$shell")" "$run/script"
-    fi
     # From here on the user's variables may replace ours: only the words are used.
     eval "$environment"
     exec "$@"
@@ -300,12 +266,12 @@ front() {
         ) || return
         # It says `R+P records in`, `W+Q records out`, `N bytes ...`, perhaps after a warning or two.
         before='' reads='' bytes=''
-        for word in $counts; do
-            case $word in
+        for next in $counts; do
+            case $next in
                 records) reads=${reads:-$before} ;;
                 byte | bytes) bytes=$before ;;
             esac
-            before=$word
+            before=$next
         done
         [ "$((${reads%+*} + ${reads#*+}))" -eq $blocks ] || return
         left=$((left - bytes))
@@ -338,16 +304,11 @@ within() {
     done
 }
 
-logged() {
-    [ -L "$run/logged" ]
-}
-
-group_gone() {
-    ! kill -0 "-$group" 2>/dev/null
-}
+logged() { [ -L "$run/logged" ]; }
+group_gone() { ! kill -0 "-$group" 2>/dev/null; }
 
 front_ended() {
-    logged || kill "$(first_word front)" 2>/dev/null
+    logged || kill "$(word front)" 2>/dev/null
     logged
 }
 
@@ -358,8 +319,7 @@ finish() {
     # command's own end.
     case $1 in - | 129 | 1[3-9]?) [ -L verdict ] || sleep 0.3 ;; esac
     ln -s "$2" verdict 2>/dev/null # unless a stop was first
-    group=$(who command.id)
-    group=${group%% *}
+    group=$(word command.id)
     within 2 logged
     if [ -n "$group" ] && kill -TERM "-$group" 2>/dev/null; then
         kill -CONT "-$group" 2>/dev/null
@@ -370,9 +330,9 @@ finish() {
 
     size=$(($(wc -c <log)))
     read -r head <limit
-    kept=$(first_word kept)
-    over=$(first_word over)
-    sum=$(first_word sum)
+    kept=$(word kept)
+    over=$(word over)
+    sum=$(word sum)
     total=${kept:-$size}
     [ -z "$over" ] || total=$((head + over))
     if [ "${kept:-none}" != "$size" ] || [ "${#sum}" -ne 64 ]; then
@@ -407,7 +367,7 @@ keep() {
     cat <&7 >/dev/null
     if [ ! -e exit ]; then
         within 2 test -e command.id
-        command=$(who command.id)
+        command=$(line command.id)
         while living "$command"; do sleep 0.5; done
         finish - lost
     fi
@@ -420,7 +380,7 @@ end() {
     cd "$run" || exit 1
     note ender "$(identity $$)" # where the others were killed, it is the one to write the record
     within 20 test -e command.id
-    command=$(who command.id)
+    command=$(line command.id)
     living "$command" || exit 0
     group=${command%% *}
     if ln -s "$1" verdict 2>/dev/null; then
@@ -429,26 +389,23 @@ end() {
     fi
     within "$2" dead "$command" || kill -KILL "-$group" 2>/dev/null
     within 10 dead "$command"
-    if dead "$command" && dead "$(who supervisor)" && dead "$(who keeper)" && [ ! -e exit ]; then
+    if dead "$command" && dead "$(line supervisor)" && dead "$(line keeper)" && [ ! -e exit ]; then
         finish - lost
     fi
 }
 
-dead() {
-    ! living "$1"
-}
+dead() { ! living "$1"; }
 
 stop() {
     case ${1-} in '' | *[!a-z_]*) usage ;; esac
     case ${2-} in '' | *[!0-9]*) usage ;; esac
     now=$(state)
-    case $now in
-        starting | running*)
-            detach sh "$self" _end "$1" "$2" </dev/null >/dev/null 2>>"$run/errors"
-            echo stopping
-            ;;
-        *) echo "$now" ;;
+    case $now in starting | running*)
+        detach sh "$self" _end "$1" "$2" </dev/null >/dev/null 2>>"$run/errors"
+        now=stopping
+        ;;
     esac
+    echo "$now"
 }
 
 # --- following ---------------------------------------------------------------------------------------------
@@ -457,9 +414,7 @@ unfinished() {
     case $(state) in starting | running*) ;; *) return 1 ;; esac
 }
 
-begun() {
-    [ -e "$run/supervisor" ] || [ "$(state)" != starting ]
-}
+begun() { [ -e "$run/supervisor" ] || [ "$(state)" != starting ]; }
 
 follow() {
     case ${1-} in '' | *[!0-9]*) usage ;; esac
