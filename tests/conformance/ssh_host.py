@@ -1,7 +1,7 @@
 """A machine to log into for the tests of workers.ssh, behind the simulator's server or OpenSSH's own.
 
-It has been started as a deploy starts one: by the startup command. `Proxy` is the network between: it can be cut,
-or fall silent so that nobody is told.
+It has been started as a deploy starts one: by the startup command. `Proxy` is the network between: it can be
+cut, or fall silent so that nobody is told.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Host:
 
     def __init__(self, account: Account, folder: Path, *, startup: bool = True) -> None:
         self.account = account
+        self._startup = startup
         self.sim = account.sim
         self.key: KeyPair = ensure_key(folder / "keys" / "ssh_key")
         self.attempt_id = ids.new_attempt_id("abc123")
@@ -87,10 +88,10 @@ class Host:
 
     def _lets_us_in(self) -> bool:
         try:
-            self.connect().close()
+            with self.connect() as machine:
+                return not self._startup or bool(machine.attestations(self.attempt_id))
         except SshError:
             return False
-        return True
 
 
 class Proxy:

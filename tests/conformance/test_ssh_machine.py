@@ -28,7 +28,7 @@ def account(request: pytest.FixtureRequest) -> Iterator[Account]:
         yield account
 
 
-@pytest.fixture()
+@pytest.fixture
 def host(account: Account, tmp_path: Path) -> Iterator[Host]:
     host = Host(account, tmp_path)
     yield host
@@ -137,14 +137,16 @@ def test_an_answer_that_does_not_come_in_time_ends_the_connection(
 
 
 def test_a_dead_peer_is_noticed_though_nobody_says_so(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
-    with proxy(host.address.port) as network:
-        with host.connect(port=network.port, keepalive=0.2, patience=0.8) as machine:
-            assert machine.state(host.attempt_id).kind == "none"
-            network.freeze()
-            with pytest.raises(Unreachable, match="nothing was heard"):
-                machine.state(host.attempt_id)
-            with pytest.raises(Unreachable):
-                machine.go(host.attempt_id, host.payload("x" * 5_000_000))
+    with (
+        proxy(host.address.port) as network,
+        host.connect(port=network.port, keepalive=0.2, patience=0.8) as machine,
+    ):
+        assert machine.state(host.attempt_id).kind == "none"
+        network.freeze()
+        with pytest.raises(Unreachable, match="nothing was heard"):
+            machine.state(host.attempt_id)
+        with pytest.raises(Unreachable):
+            machine.go(host.attempt_id, host.payload("x" * 5_000_000))
     assert capfd.readouterr().err == ""
 
 
@@ -153,12 +155,12 @@ def test_a_peer_that_stops_taking_bytes_is_noticed(host: Host) -> None:
         proxy(host.address.port) as network,
         host.connect(port=network.port, keepalive=0.2, patience=0.8) as machine,
     ):
-        caught: list[BaseException] = []
+        caught: list[Unreachable] = []
 
         def go() -> None:
             try:
                 machine.bootstrap("sleep 30; :\n" + "#" * 30_000_000)
-            except BaseException as error:
+            except Unreachable as error:
                 caught.append(error)
 
         thread = threading.Thread(target=go)
@@ -166,7 +168,7 @@ def test_a_peer_that_stops_taking_bytes_is_noticed(host: Host) -> None:
         network.freeze()
         thread.join(30)
         assert not thread.is_alive()
-        assert isinstance(caught[0], Unreachable)
+        assert caught
 
 
 def test_a_connection_that_breaks_fails_what_waits_for_it(
@@ -181,12 +183,12 @@ def test_a_connection_that_breaks_fails_what_waits_for_it(
 
 def test_close_ends_those_that_wait(host: Host) -> None:
     machine = host.connect()
-    caught: list[BaseException] = []
+    caught: list[Unreachable] = []
 
     def wait() -> None:
         try:
             machine.bootstrap("sleep 60")
-        except BaseException as error:
+        except Unreachable as error:
             caught.append(error)
 
     thread = threading.Thread(target=wait)
@@ -196,7 +198,7 @@ def test_close_ends_those_that_wait(host: Host) -> None:
     machine.close()
     thread.join(10)
     assert not thread.is_alive()
-    assert isinstance(caught[0], Unreachable)
+    assert caught
 
 
 def test_many_threads_share_a_connection(host: Host) -> None:
@@ -235,12 +237,10 @@ def test_a_machine_without_an_address_is_not_this_computer(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "words",
-    [b"", b"SSH-2.0-slow\r\n", b"HTTP/1.1 400 Bad Request\r\n" * 200, b"SSH-2.0-x\r\n" + bytes(range(256)) * 9],
+    [b"", b"SSH-2.0-slow\r\n", b"HTTP/1.1 400\r\n" * 200, b"SSH-2.0-x\r\n" + bytes(range(256)) * 9],
     ids=["no banner", "no handshake", "not SSH", "nonsense"],
 )
-def test_a_server_that_is_no_machine(
-    words: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_is_no_machine(words: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with listening(lambda client: client.sendall(words)) as port, pytest.raises(Unreachable):
         _reach(port, tmp_path)
     assert capfd.readouterr().err == ""
@@ -257,5 +257,3 @@ def test_the_deadline_of_a_connection_covers_the_login(host: Host, tmp_path: Pat
         network.freeze()
         with pytest.raises(Unreachable, match="in time"):
             _reach(network.port, tmp_path)
-
-

@@ -77,7 +77,7 @@ def connect(
 
 
 def _shake_hands(wire: Wire, where: str, pinned: str | None, end: float) -> str:
-    wire.banner_timeout = max(0.1, end - time.monotonic())
+    wire.banner_timeout = end - time.monotonic() + 60  # the deadline below comes first
     if pinned is not None:
         _prefer(wire, pinned.split()[0])
     done = threading.Event()

@@ -1,10 +1,10 @@
 """What can go wrong with a machine; the one place where errors of paramiko and the system become ours.
 
-    SshError (RunnerError)
-    ├── Unreachable        refused, dropped, silent, or no answer in time: another connection may do better
-    ├── LoginRefused       the machine does not take our key, or not yet
-    ├── HostKeyMismatch    it showed another host key than the one that was pinned: never log in
-    └── BadAnswer          a command over SSH failed, or said what is not of the protocol
+SshError (RunnerError)
+├── Unreachable        refused, dropped, silent, or no answer in time: another connection may do better
+├── LoginRefused       the machine does not take our key, or not yet
+├── HostKeyMismatch    it showed another host key than the one that was pinned: never log in
+└── BadAnswer          a command over SSH failed, or said what is not of the protocol
 """
 
 from __future__ import annotations

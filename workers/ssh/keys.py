@@ -6,6 +6,7 @@ half a key, and no key is replaced after it was handed out. The private part is 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -44,9 +45,7 @@ def ensure_key(path: Path) -> KeyPair:
         key = _private_key(path)
     except OSError as error:
         raise _invalid(path, f"cannot be used: {(error.strerror or str(error)).lower()}") from None
-    line = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-    )
+    line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     public_line = " ".join(line.decode("ascii").split()[:2])
     return KeyPair(path, public_line, fingerprint(public_line))
 
@@ -87,7 +86,10 @@ def _private_key(path: Path) -> PrivateKey:
 
 
 def _make(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, f"{path.parent} is not a folder") from None
     data = ed25519.Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
