@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -118,11 +119,13 @@ class Server:
 
 
 @contextmanager
-def serving(*steps: Any, default: Any = None) -> Iterator[Server]:
+def serving(*steps: Any, default: Any = None, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     """Serve until the end of the block; nothing is left then."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = Server(
-        f"http://127.0.0.1:{listening.getsockname()[1]}/api/v1", default or answer(500), list(steps)
+        f"http{'s' if tls else ''}://127.0.0.1:{listening.getsockname()[1]}/api/v1",
+        default or answer(500),
+        list(steps),
     )
     stopping, lock = threading.Event(), threading.Lock()
     threads: list[threading.Thread] = []
@@ -140,16 +143,22 @@ def serving(*steps: Any, default: Any = None) -> Iterator[Server]:
             threads.append(thread)
             thread.start()
 
-    def serve(connection: socket.socket, number: int) -> None:
-        with connection, suppress(OSError):
-            while (request := _read(connection, number)) is not None:
-                with lock:
-                    server.requests.append(request)
-                    step = server.steps.pop(0) if server.steps else server.default
-                if getattr(step, "by_hand", False):
-                    step(request, Peer(connection, stopping))
-                    return
-                connection.sendall(step(request) if callable(step) else step)
+    def serve(raw: socket.socket, number: int) -> None:
+        with raw, suppress(OSError):
+            connection = raw if tls is None else tls.wrap_socket(raw, server_side=True)
+            connections[number] = connection
+            with connection:
+                talk(connection, number)
+
+    def talk(connection: socket.socket, number: int) -> None:
+        while (request := _read(connection, number)) is not None:
+            with lock:
+                server.requests.append(request)
+                step = server.steps.pop(0) if server.steps else server.default
+            if getattr(step, "by_hand", False):
+                step(request, Peer(connection, stopping))
+                return
+            connection.sendall(step(request) if callable(step) else step)
 
     accepting = threading.Thread(target=accept)
     accepting.start()
@@ -162,7 +171,7 @@ def serving(*steps: Any, default: Any = None) -> Iterator[Server]:
         listening.close()
         for connection in connections:
             with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
 
