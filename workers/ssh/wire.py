@@ -30,6 +30,9 @@ _quiet.setLevel(logging.CRITICAL)
 TICK_SECONDS = 1.0
 """How often a quiet connection wakes up. Data wakes it at once; this is only for counting silence."""
 
+FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+"""Asked for first: no separate hash of each packet in Python, half the CPU time for the same log."""
+
 
 class Silent(paramiko.SSHException):
     """Nothing was heard from the peer for too long, though it was asked."""
@@ -115,6 +118,8 @@ class Wire(paramiko.Transport):
         super().__init__(sock, packetizer_class=Packets)
         self._socket = sock
         self.set_log_channel(LOG_NAME)
+        options = self.get_security_options()
+        options.ciphers = sorted(options.ciphers, key=lambda name: name not in FAST_CIPHERS)
 
     def keep_alive(self, interval: float, patience: float) -> None:
         """Ask the peer after each *interval* seconds of silence; the connection ends after *patience*."""
