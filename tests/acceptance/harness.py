@@ -1,4 +1,4 @@
-"""An installation of the product as a person would have it: the real command line against a simulated cloud."""
+"""An installation as a person would have it: the real command line against a simulated cloud."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class Installation:
     def __init__(self, home: Path, sim: Simulator, extra: Mapping[str, str] | None = None) -> None:
         self.home = home
         self.sim = sim
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("RUNNER_", "MASSED_"))}
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("RUNNER_", "MASSED_"))
+        }
         self.environ = {
             **clean,
             "RUNNER_HOME": str(home),
@@ -40,15 +42,14 @@ class Installation:
         self.service_log = home.parent / f"{home.name}-service.log"
 
     def run(
-        self, *words: str, cwd: Path | None = None, input: bytes | None = None, timeout: float = PATIENCE
+        self, *words: str, cwd: Path | None = None, stdin: bytes | None = None, timeout: float = PATIENCE
     ) -> subprocess.CompletedProcess[bytes]:
         """One command, to its end."""
         return subprocess.run(
             [*RUNNER, *words],
             env=self.environ,
             cwd=cwd or self.home.parent,
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
+            input=b"" if stdin is None else stdin,
             capture_output=True,
             timeout=timeout,
             check=False,
@@ -80,11 +81,17 @@ class Installation:
         """Start the service and wait until it serves."""
         with self.service_log.open("ab") as log:
             self.service = subprocess.Popen(
-                [*RUNNER, "up"], env=self.environ, cwd=self.home.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*RUNNER, "up"],
+                env=self.environ,
+                cwd=self.home.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         service = self.service
         wait_until(
-            lambda: service.poll() is not None or self.status()["workers"], what=f"the service ({self.tail()})"
+            lambda: service.poll() is not None or self.status()["workers"],
+            what=f"the service ({self.tail()})",
         )
         assert service.poll() is None, self.tail()
         return service

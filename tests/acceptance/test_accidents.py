@@ -54,13 +54,15 @@ def test_a_boot_that_never_ends_is_tried_again(make: Make) -> None:
     served.until(job_id, "booting")
     with served.quick() as client:
         wait_until(
-            lambda: client.get(job_id).attempts[0].outcome == "boot_timeout", timeout=60, what="the boot timeout"
+            lambda: client.get(job_id).attempts[0].outcome == "boot_timeout",
+            timeout=60,
+            what="the boot timeout",
         )
     served.sim.faults.boot_never = 0
     job = served.final(job_id, timeout=120)
     assert job["state"] == "succeeded"
-    assert [attempt["outcome"] for attempt in job["attempts"]][0] == "boot_timeout"
-    assert [attempt["outcome"] for attempt in job["attempts"]][-1] == "exit_code"
+    outcomes = [attempt["outcome"] for attempt in job["attempts"]]
+    assert (outcomes[0], outcomes[-1]) == ("boot_timeout", "exit_code")
     assert served.log(job_id) == b"at last\n"
     served.receipt_agrees(job)
     served.nothing_left()

@@ -1,4 +1,4 @@
-"""Bad input gets one clear sentence on standard error, the right exit code, no traceback, and leaves nothing."""
+"""Bad input gets one clear sentence, the right exit code and no traceback, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def test_unknown_job(installation: Installation, words: tuple[str, ...]) -> None
     _one_sentence(done.stderr, "nothing-like-it")
 
 
-@pytest.mark.parametrize("command", ["a'b\"c $HOME `id` \\", "line one\nline two", "émoji 😀", "-- -x --help"])
+@pytest.mark.parametrize(
+    "command", ["a'b\"c $HOME `id` \\", "line one\nline two", "émoji 😀", "-- -x --help"]
+)
 def test_commands_are_kept_to_the_letter(installation: Installation, command: str) -> None:
     job_id = installation.submit(command)
     assert installation.show(job_id)["command"] == command
@@ -116,7 +118,9 @@ def test_an_address_that_is_neither_https_nor_loopback(installation: Installatio
     _one_sentence(done.stderr, "RUNNER_API_URL")
 
 
-@pytest.mark.parametrize("line", ['database_url = "sqlite:////tmp/x.db"', 'api_url = "https://example.com"', 'ssh_key = "x"'])
+@pytest.mark.parametrize(
+    "line", ['database_url = "sqlite:////tmp/x.db"', 'api_url = "https://example.com"', 'ssh_key = "x"']
+)
 def test_a_working_folder_may_not_redirect(installation: Installation, tmp_path: Path, line: str) -> None:
     folder = tmp_path / "cloned"
     folder.mkdir()
@@ -133,7 +137,11 @@ def test_a_working_folder_may_hold_defaults(installation: Installation, tmp_path
     done = installation.run("submit", "--max-runtime", "1h", "--", "true", cwd=folder)
     assert done.returncode == 0, done.stderr
     job = installation.show(done.stdout.decode().strip())
-    assert (job["products"], job["max_cost_usd"], job["max_runtime_seconds"]) == (["gpu_1x_a6000"], "3.50", 3600)
+    assert (job["products"], job["max_cost_usd"], job["max_runtime_seconds"]) == (
+        ["gpu_1x_a6000"],
+        "3.50",
+        3600,
+    )
     assert b"runner.toml" in done.stderr
 
 

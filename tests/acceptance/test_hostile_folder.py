@@ -1,4 +1,4 @@
-"""Nothing of the user's is run as ours: not by any command, the service included, from the worst of folders."""
+"""Nothing of the user's is run as ours: not by any command or service, from the worst of folders."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ def test_no_command_runs_what_lies_in_the_folder(
 ) -> None:
     folder, mark = hostile
     script = Path(sys.executable).with_name("runner")
-    environ = {**installation.environ, "CELERY_CONFIG_MODULE": "celeryconfig", "DJANGO_SETTINGS_MODULE": "settings"}
+    environ = {
+        **installation.environ,
+        "CELERY_CONFIG_MODULE": "celeryconfig",
+        "DJANGO_SETTINGS_MODULE": "settings",
+    }
     commands = [
         ("run", *GPU, "--max-cost", "1", "--name", "trapped", "--", "echo safe"),
         ("submit", *GPU, "--dry-run", "--", "true"),
@@ -63,15 +67,18 @@ def test_no_command_runs_what_lies_in_the_folder(
     ]
     for words in commands:
         done = subprocess.run(
-            [script, *words], env=environ, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=90
+            [script, *words],
+            env=environ,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=90,
         )
         assert not mark.exists(), words
         assert done.returncode == 0, (words, done.stderr)
 
 
-def test_a_script_beside_such_files_gets_one_sentence(
-    installation: Installation, tmp_path: Path
-) -> None:
+def test_a_script_beside_such_files_gets_one_sentence(installation: Installation, tmp_path: Path) -> None:
     folder, mark = tmp_path / "mine", tmp_path / "mark"
     folder.mkdir()
     (folder / "jobs.py").write_text(TRAP.format(mark=str(mark)))

@@ -6,7 +6,6 @@ import signal
 
 from tests.acceptance.harness import GPU, Installation
 
-
 CATCHES_TERM = """
 import signal, sys
 def caught(*_):
@@ -20,7 +19,9 @@ while True:
 
 
 def test_a_job_that_succeeds(served: Installation) -> None:
-    done = served.run("run", *GPU, "--max-cost", "5", "--name", "hello", "--", "echo out; echo err >&2; pwd; ls -A")
+    done = served.run(
+        "run", *GPU, "--max-cost", "5", "--name", "hello", "--", "echo out; echo err >&2; pwd; ls -A"
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.split(b"\n")
     assert lines[:2] == [b"out", b"err"]
@@ -77,7 +78,16 @@ def test_cancelled_while_it_boots(served: Installation) -> None:
 
 
 def test_past_its_max_runtime(served: Installation) -> None:
-    words = ("run", *GPU, "--max-runtime", "1s", "--name", "endless", "--", "echo on; while true; do sleep 0.1; done")
+    words = (
+        "run",
+        *GPU,
+        "--max-runtime",
+        "1s",
+        "--name",
+        "endless",
+        "--",
+        "echo on; while true; do sleep 0.1; done",
+    )
     done = served.run(*words)
     assert done.returncode == 124, done.stderr
     job = served.show("endless")
@@ -99,7 +109,9 @@ def test_run_brings_its_own_service_which_outlives_it(installation: Installation
 
 
 def test_ctrl_c_cancels(served: Installation) -> None:
-    process = served.spawn("run", *GPU, "--name", "long", "--", "echo begun; sleep 1000", start_new_session=True)
+    process = served.spawn(
+        "run", *GPU, "--name", "long", "--", "echo begun; sleep 1000", start_new_session=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == b"begun\n"
     process.send_signal(signal.SIGINT)
@@ -113,7 +125,8 @@ def test_ctrl_c_cancels(served: Installation) -> None:
 def test_what_the_command_finds(served: Installation) -> None:
     done = served.run(
         "run", *GPU, "--name", "näme x", "--env", "A=1 $HOME 'q'", "--env", "B=", "--max-runtime", "1h", "--",
-        'printf "%s|" "$RUNNER_JOB_ID" "$RUNNER_JOB_NAME" "$RUNNER_ATTEMPT" "$RUNNER_GPU_COUNT" "$A" "$B" "$PYTHONUNBUFFERED"; cat',
+        'printf "%s|" "$RUNNER_JOB_ID" "$RUNNER_JOB_NAME" "$RUNNER_ATTEMPT" "$RUNNER_GPU_COUNT" '
+        '"$A" "$B" "$PYTHONUNBUFFERED"; cat',
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     job = served.show("näme x")
