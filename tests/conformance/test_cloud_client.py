@@ -318,9 +318,6 @@ def test_everything_else_survives_a_bad_moment(sim: Simulator, cloud: Cloud, rul
     cloud.billing()
     cloud.list_keys()
     cloud.remove_key(key.id)
-    if rule.get("status") == 500:
-        with pytest.raises(ServerTrouble):  # the one uuid may be what it stumbles over: no use in insisting
-            cloud.terminate([uuid])
     assert cloud.terminate([uuid]) == (uuid,)
     assert not [rule for rule in sim.faults.rules if rule.times]
 

@@ -73,7 +73,7 @@ def test_who_is_missing_from_the_answer_is_not_acknowledged() -> None:
         assert cloud.terminate(["a", "b"]) == ()
 
 
-@pytest.mark.parametrize("step", [cut, answer(503), answer(429), answer(200, "<html>")])
+@pytest.mark.parametrize("step", [cut, answer(500), answer(503), answer(429), answer(200, "<html>")])
 def test_a_terminate_is_repeated(step: Any, pauses: Pauses) -> None:
     with serving(step, step, acknowledge([UUID])) as server, cloud_for(server, pauses) as cloud:
         assert cloud.terminate([UUID]) == (UUID,)

@@ -232,7 +232,7 @@ class Cloud:
             error = failure = outcome.error
             if error.status in (401, 402, 403) or (isinstance(error, RateLimited) and error.status is None):
                 break  # the next batch would meet the same
-            if outcome.passing and error.status != 500:
+            if outcome.passing and (error.status != 500 or len(wanted) == 1):
                 work.appendleft(batch)
                 if not self._pause(tries, outcome.pause, end):
                     break
