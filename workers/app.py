@@ -33,9 +33,16 @@ RING_EXPIRES = 30
 TASK_THREADS = 8
 
 
+class _Loader(AppLoader):
+    """Reads no configuration of anybody's: CELERY_CONFIG_MODULE would import a module by its name."""
+
+    def read_configuration(self, env: str = "") -> dict[str, Any]:
+        return {}
+
+
 def make_app(broker_url: str | None) -> Celery:
     """The app; without a broker its messages stay in this process's memory. Task bodies come with a worker."""
-    app = Celery("gpu-job-runner", loader=AppLoader, fixups=[], set_as_current=False, changes={})
+    app = Celery("gpu-job-runner", loader=_Loader, fixups=[], set_as_current=False, changes={})
     app.conf.update(
         broker_url=broker_url or "memory://localhost//",
         broker_transport=None if broker_url else "workers.embedded:Transport",

@@ -26,7 +26,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
             count += 1
             sim = stack.enter_context(Simulator(config or SimConfig(boot_seconds=0.2)))
             home = tmp_path / f"home {count}"
-            home.mkdir()
+            home.mkdir(mode=0o700)
             installation = Installation(home, sim, environ)
             stack.callback(installation.close)
             return installation
