@@ -115,7 +115,8 @@ def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits
         if full is not None:
             return full
         job = session.execute(select(Job).where(Job.id == job_id)).scalar_one()
-        if job.cancel_requested_at is not None:
+        ours = job.state == State.QUEUED and (job.lease_owner, job.fence) == (lease.owner, lease.fence)
+        if not ours or job.cancel_requested_at is not None:
             raise Stale
         made = session.execute(
             select(func.coalesce(func.max(Attempt.number), 0)).where(Attempt.job_id == job_id)

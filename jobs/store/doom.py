@@ -99,7 +99,11 @@ def any_due(session: Session, now: datetime) -> bool:
 
 def _due(now: datetime) -> ColumnElement[bool]:
     """Never accepted yet; or accepted, and the machine is still listed long after that."""
-    lives_on = Instance.missing_since.is_(None) & (Instance.seen_at > Instance.terminate_next_at)
+    lives_on = (
+        (Instance.terminate_accepted_at < now - LAG)
+        & (Instance.seen_at > Instance.terminate_accepted_at)
+        & Instance.missing_since.is_(None)
+    )
     return (
         (Instance.state == "doomed")
         & or_(Instance.terminate_next_at.is_(None), Instance.terminate_next_at <= now)

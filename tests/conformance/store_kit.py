@@ -247,7 +247,9 @@ class World:
                 observing.proved_gone(self.db, self.lead, instance_id, "404")
         return count + ending.settle(self.db, self.lead)
 
-    def stranger(self, *, fleet: str = FLEET, installation: str | None = None, expires_in: float = 3600) -> str:
+    def stranger(
+        self, *, fleet: str = FLEET, installation: str | None = None, expires_in: float = 3600
+    ) -> str:
         """The name of a machine that no row here knows."""
         if installation is None:
             with self.db.read() as session:

@@ -151,11 +151,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def _fill(database: Database) -> None:
+    for _ in range(100):
+        submit(database, command="x" * 100_000)
+
+
 def test_a_full_disk(small_disk: Path) -> None:
     database = open_database(f"sqlite:///{small_disk / 'runner.db'}")
     with pytest.raises(DatabaseError, match="full") as caught:
-        for _ in range(100):
-            submit(database, command="x" * 100_000)
+        _fill(database)
     assert str(small_disk) in str(caught.value)
     count = len(reads.listing(database))
     (small_disk / "ballast").unlink(missing_ok=True)

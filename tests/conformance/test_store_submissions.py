@@ -170,7 +170,21 @@ def test_every_prefix_finds_its_job(db: Database, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(
     "reference",
-    ["", "%", "_", "a%", "____________", "AAAAAAAAAAAA", "A", "a' OR '1'='1", "ä", "\x00", "a" * 5000, "a b", "*"],
+    [
+        "",
+        "%",
+        "_",
+        "a%",
+        "____________",
+        "AAAAAAAAAAAA",
+        "A",
+        "a' OR '1'='1",
+        "ä",
+        "\x00",
+        "a" * 5000,
+        "a b",
+        "*",
+    ],
 )
 def test_odd_references_find_nothing(db: Database, monkeypatch: pytest.MonkeyPatch, reference: str) -> None:
     _named(db, monkeypatch, "aaaaaaaaaaaa")

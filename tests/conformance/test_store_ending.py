@@ -1,0 +1,403 @@
+"""What time brings about: limits that pass, jobs that settle, and the next try."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from jobs.states import Event, State
+from jobs.store import attempts, doom, ending, leases, observing, submissions
+from jobs.store.transitions import AttemptLease
+from tests.conformance.store_kit import PRICE, World, spec, submit
+
+
+def _settled(world: World) -> None:
+    world.heartbeat()
+    for _ in range(2):
+        world.settle()
+
+
+def _attend(world: World, attempt_id: str) -> AttemptLease:
+    lease = leases.take_attempt(world.db, attempt_id, world.owner)
+    assert lease is not None
+    return lease
+
+
+# Each cause and its end
+
+
+@pytest.mark.parametrize(
+    ("cause", "code", "state"),
+    [
+        ("exit_code", 0, State.SUCCEEDED),
+        ("exit_code", 1, State.FAILED),
+        ("exit_code", 255, State.FAILED),
+        ("max_runtime", 143, State.EXPIRED),
+        ("max_cost", 137, State.EXPIRED),
+        ("max_cost", 0, State.EXPIRED),
+        ("idle", None, State.EXPIRED),
+        ("cancelled_by_user", 143, State.CANCELLED),
+        ("lost", None, State.FAILED),
+        ("setup_failed", 2, State.FAILED),
+    ],
+)
+def test_each_cause_has_its_end(world: World, cause: str, code: int | None, state: State) -> None:
+    job_id, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease, cause=cause, exit_code=code)
+    early = world.show(job_id)
+    assert (early.state, early.reason, early.exit_code) == (State.FINISHING, cause, code)
+    assert early.finished_at is None
+    _settled(world)
+    view = world.show(job_id)
+    assert (view.state, view.reason, view.exit_code) == (state, cause, code)
+    assert view.finished_at is not None
+    assert not ending.wanted(world.db).hurried
+    assert ending.wanted(world.db).live == 0
+
+
+def test_a_job_is_not_final_while_its_machine_lives(world: World) -> None:
+    job_id, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease)
+    for _ in range(50):
+        world.clock.advance(60)
+        world.heartbeat()
+        assert [item.uuid for item in doom.due(world.db)] == [world.instance(attempt_id).uuid]
+        uuid = world.instance(attempt_id).uuid
+        assert uuid is not None
+        doom.refused(world.db, [uuid], "500 the service failed", timedelta(seconds=30))
+        world.list()
+        ending.settle(world.db, world.lead)
+        assert world.show(job_id).state is State.FINISHING
+    attempt = world.show(job_id).attempts[0]
+    assert attempt.leak_suspected
+    assert world.instance(attempt_id).terminate_tries == 50
+    assert attempt.cost == 50 * 60 * PRICE // 3600
+    world.clock.advance(31)
+    _settled(world)
+    assert world.show(job_id).state is State.SUCCEEDED
+
+
+# Booting
+
+
+def test_booting_for_too_long(world: World) -> None:
+    job_id, attempt_id = world.boot()
+    world.clock.advance(900)
+    world.heartbeat()
+    assert ending.enforce(world.db, world.lead) == 0
+    world.clock.advance(1)
+    assert ending.enforce(world.db, world.lead) == 1
+    view = world.show(job_id)
+    assert (view.state, view.reason) == (State.FINISHING, "boot_timeout")
+    assert world.instance(attempt_id).state == "doomed"
+    assert ending.enforce(world.db, world.lead) == 0
+
+
+def test_booting_stops_where_the_money_ends(world: World) -> None:
+    """A ceiling that pays for five minutes holds although a boot may take fifteen."""
+    job_id, attempt_id = world.boot(expires_at=world.clock.now + timedelta(seconds=299))
+    world.clock.advance(239)
+    world.heartbeat()
+    assert ending.enforce(world.db, world.lead) == 0
+    world.clock.advance(1)
+    assert ending.enforce(world.db, world.lead) == 1
+    _settled(world)
+    view = world.show(job_id)
+    assert (view.state, view.reason) == (State.EXPIRED, "max_cost")
+    assert view.cost == 4 * PRICE // 60
+    assert world.attempt(attempt_id).retryable is False
+
+
+def test_booting_and_cancelled(world: World) -> None:
+    job_id, _ = world.boot()
+    submissions.request_cancel(world.db, job_id)
+    _settled(world)
+    view = world.show(job_id)
+    assert (view.state, view.reason, len(view.attempts)) == (State.CANCELLED, "cancelled_by_user", 1)
+
+
+def test_booting_and_gone(world: World) -> None:
+    job_id, attempt_id = world.boot()
+    world.vanish(attempt_id)
+    world.clock.advance(1)
+    _settled(world)
+    assert world.instance(attempt_id).gone_proof == "404"
+    assert world.show(job_id).state is State.QUEUED
+
+
+# Running
+
+
+def test_an_attendant_that_is_away_at_the_deadline(world: World) -> None:
+    job_id, _, _ = world.run()
+    world.clock.advance(3600 + 40)
+    world.heartbeat()
+    assert ending.enforce(world.db, world.lead) == 0
+    world.clock.advance(1)
+    assert ending.enforce(world.db, world.lead) == 1
+    view = world.show(job_id)
+    assert (view.state, view.reason) == (State.FINISHING, "max_runtime")
+    assert (view.attempts[0].log_end or "").startswith("incomplete")
+    _settled(world)
+    assert world.show(job_id).state is State.EXPIRED
+
+
+def test_a_cancel_that_nobody_serves(world: World) -> None:
+    job_id, _, _ = world.run()
+    submissions.request_cancel(world.db, job_id)
+    world.clock.advance(40)
+    assert ending.enforce(world.db, world.lead) == 0
+    world.clock.advance(1)
+    assert ending.enforce(world.db, world.lead) == 1
+    _settled(world)
+    assert world.show(job_id).state is State.CANCELLED
+
+
+def test_a_stop_that_has_no_effect(world: World) -> None:
+    job_id, attempt_id, lease = world.run()
+    world.clock.advance(10)
+    attempts.order_stop(world.db, world.work(attempt_id), lease, "idle")
+    world.clock.advance(41)
+    world.heartbeat()
+    assert ending.enforce(world.db, world.lead) == 1
+    assert world.show(job_id).reason == "idle"
+
+
+def test_an_exit_of_its_own_beats_a_cancel(world: World) -> None:
+    job_id, attempt_id, lease = world.run()
+    submissions.request_cancel(world.db, job_id)
+    world.finish(attempt_id, lease)
+    _settled(world)
+    view = world.show(job_id)
+    assert (view.state, view.reason, view.cancel_requested) == (State.SUCCEEDED, "exit_code", True)
+
+
+def test_unreachable_for_too_long(world: World) -> None:
+    job_id, attempt_id, lease = world.run(max_runtime_is_long := submit(world.db, max_runtime=86_400))
+    assert job_id == max_runtime_is_long
+    attempts.note_unreachable(world.db, world.work(attempt_id), lease, world.clock.now)
+    world.clock.advance(900)
+    assert ending.enforce(world.db, world.lead) == 0
+    world.clock.advance(1)
+    assert ending.enforce(world.db, world.lead) == 1
+    assert world.show(job_id).reason == "lost"
+
+
+def test_reached_again_in_time(world: World) -> None:
+    job_id, attempt_id, lease = world.run(submit(world.db, max_runtime=86_400))
+    attempts.note_unreachable(world.db, world.work(attempt_id), lease, world.clock.now)
+    assert world.work(attempt_id).unreachable_since == world.clock.now
+    world.clock.advance(800)
+    attempts.note_unreachable(world.db, world.work(attempt_id), lease, None)
+    world.clock.advance(800)
+    assert ending.enforce(world.db, world.lead) == 0
+    assert world.show(job_id).state is State.RUNNING
+
+
+# Deploying
+
+
+def test_a_cancel_waits_until_the_deploy_is_settled(world: World) -> None:
+    job_id, attempt_id, lease = world.order()
+    submissions.request_cancel(world.db, job_id)
+    world.settle()
+    assert world.show(job_id).state is State.DEPLOYING
+    attempts.deployed(world.db, world.work(attempt_id), lease, world.appear("x").uuid)
+    _settled(world)
+    view = world.show(job_id)
+    assert (view.state, view.reason) == (State.CANCELLED, "cancelled_by_user")
+    assert view.cost == PRICE // 60
+    assert world.account == {}
+
+
+def test_a_deploy_that_is_refused_for_good(world: World) -> None:
+    job_id, attempt_id, lease = world.order()
+    attempts.deploy_refused(world.db, world.work(attempt_id), lease, "402 no money", retryable=False)
+    ending.settle(world.db, world.lead)
+    view = world.show(job_id)
+    assert (view.state, view.reason, view.detail, view.cost) == (
+        State.FAILED,
+        "deploy_failed",
+        "402 no money",
+        0,
+    )
+
+
+# The next try
+
+
+def test_three_further_tries_with_growing_pauses(world: World) -> None:
+    job_id = submit(world.db)
+    pauses = []
+    for number in range(1, 5):
+        world.boot(job_id)
+        assert [item.number for item in world.show(job_id).attempts] == list(range(1, number + 1))
+        world.clock.advance(901)
+        _settled(world)
+        if number < 4:
+            assert world.show(job_id).state is State.QUEUED
+            waited = 0.0
+            while ending.wanted(world.db).admit == []:
+                world.clock.advance(0.25)
+                waited += 0.25
+            pauses.append(waited)
+    view = world.show(job_id)
+    assert (view.state, view.reason, len(view.attempts)) == (State.FAILED, "boot_timeout", 4)
+    for pause, middle in zip(pauses, (5, 10, 20), strict=True):
+        assert middle * 0.75 <= pause <= middle * 1.25 + 0.25
+
+
+def test_nothing_is_tried_again_after_go(world: World) -> None:
+    """From the order of `go` on the command may have run, also where no answer to it came."""
+    job_id, attempt_id = world.boot()
+    lease = _attend(world, attempt_id)
+    deadline = world.clock.now + timedelta(seconds=3600)
+    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
+    world.clock.advance(901)
+    _settled(world)
+    view = world.show(job_id)
+    assert (view.state, view.reason) == (State.FAILED, "boot_timeout")
+
+
+def test_a_distrusted_machine_is_not_tried_again(world: World) -> None:
+    job_id, attempt_id = world.boot()
+    attempts.finish(
+        world.db,
+        world.work(attempt_id),
+        _attend(world, attempt_id),
+        Event.DISTRUSTED,
+        state=State.BOOTING,
+        cause="host_key",
+        detail="another key",
+    )
+    _settled(world)
+    assert (world.show(job_id).state, world.show(job_id).reason) == (State.FAILED, "host_key")
+
+
+def test_a_cancel_while_finishing_forbids_the_next_try(world: World) -> None:
+    job_id, _ = world.boot()
+    world.clock.advance(901)
+    world.heartbeat()
+    ending.enforce(world.db, world.lead)
+    assert submissions.request_cancel(world.db, job_id) is State.FINISHING
+    _settled(world)
+    view = world.show(job_id)
+    assert (view.state, view.reason) == (State.FAILED, "boot_timeout")
+
+
+def test_no_next_try_where_the_ceiling_is_used_up(world: World) -> None:
+    """17 of 18 minutes are spent: what is left pays for no ending."""
+    job_id = submissions.submit(world.db, [spec(max_cost=18 * PRICE // 60)])[0].id
+    world.boot(job_id)
+    world.clock.advance(901)
+    _settled(world)
+    view = world.show(job_id)
+    assert (view.state, view.reason, view.cost) == (State.FAILED, "boot_timeout", 16 * PRICE // 60)
+
+
+def test_a_next_try_where_just_enough_is_left(world: World) -> None:
+    job_id = submissions.submit(world.db, [spec(max_cost=19 * PRICE // 60)])[0].id
+    world.boot(job_id)
+    world.clock.advance(901)
+    _settled(world)
+    assert world.show(job_id).state is State.QUEUED
+
+
+def test_no_next_try_where_the_billed_minimum_does_not_fit(world: World) -> None:
+    job_id = submissions.submit(world.db, [spec(max_cost=100 * PRICE // 60)])[0].id
+    world.boot(job_id, minimum_minutes=60)
+    world.clock.advance(901)
+    _settled(world)
+    view = world.show(job_id)
+    assert (view.state, view.cost) == (State.FAILED, 60 * PRICE // 60)
+
+
+def test_the_detail_tells_why_it_is_tried_again(world: World) -> None:
+    job_id, _ = world.boot()
+    world.clock.advance(901)
+    _settled(world)
+    view = world.show(job_id)
+    assert view.reason is None
+    assert view.detail is not None
+    assert "boot_timeout" in view.detail
+
+
+def test_the_last_attempts_outcome_is_not_the_first_ones(world: World) -> None:
+    job_id, _ = world.boot()
+    world.clock.advance(901)
+    _settled(world)
+    world.clock.advance(61)
+    world.heartbeat()
+    _, attempt_id, lease = world.run(job_id)
+    world.finish(attempt_id, lease)
+    _settled(world)
+    view = world.show(job_id)
+    assert view.state is State.SUCCEEDED
+    assert [item.outcome for item in view.attempts] == ["boot_timeout", "exit_code"]
+    assert view.cost == sum(item.cost for item in view.attempts)
+    assert [item.terminated_at is not None for item in view.attempts] == [True, True]
+
+
+# What waits for somebody
+
+
+def test_what_is_wanted(world: World) -> None:
+    empty = ending.wanted(world.db)
+    assert (empty.admit, empty.attend, empty.terminate, empty.live, empty.hurried) == (
+        [],
+        [],
+        False,
+        0,
+        False,
+    )
+    queued = submit(world.db)
+    assert ending.wanted(world.db).admit == [queued]
+    job_id, attempt_id = world.boot()
+    wanted = ending.wanted(world.db)
+    assert (wanted.attend, wanted.live, wanted.hurried) == ([attempt_id], 1, True)
+    lease = _attend(world, attempt_id)
+    assert ending.wanted(world.db).attend == []
+    world.clock.advance(16)
+    assert ending.wanted(world.db).attend == [attempt_id]
+    deadline = world.clock.now + timedelta(seconds=600)
+    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
+    attempts.started(world.db, world.work(attempt_id), lease)
+    assert not ending.wanted(world.db).hurried
+    world.finish(attempt_id, lease)
+    assert ending.wanted(world.db).terminate
+    assert ending.wanted(world.db).hurried
+    assert world.show(job_id).state is State.FINISHING
+
+
+def test_a_terminate_is_one_processs_at_a_time(world: World) -> None:
+    _, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease)
+    assert len(doom.due(world.db)) == 1
+    assert doom.due(world.db) == []
+    world.clock.advance(31)  # whoever had it died
+    assert len(doom.due(world.db)) == 1
+
+
+def test_a_terminate_that_is_acknowledged_stops_the_meter(world: World) -> None:
+    job_id, attempt_id, lease = world.run()
+    world.clock.advance(100)
+    world.finish(attempt_id, lease)
+    world.terminate()
+    world.clock.advance(100_000)
+    attempt = world.show(job_id).attempts[0]
+    assert (attempt.minutes, attempt.cost, attempt.cost_estimated) == (2, 2 * PRICE // 60, False)
+    assert attempt.leak_suspected
+
+
+def test_by_uuid_tells_ours_from_strangers(world: World) -> None:
+    job_id, attempt_id = world.boot()
+    uuid = world.instance(attempt_id).uuid
+    assert uuid is not None
+    found = doom.by_uuid(world.db, uuid)
+    assert found is not None
+    assert found[1] == job_id
+    assert doom.by_uuid(world.db, "nobody") is None
+    assert [row.uuid for row in doom.instances(world.db)] == [uuid]
+    observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
+    assert doom.instances(world.db) == []

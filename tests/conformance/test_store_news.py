@@ -1,0 +1,92 @@
+"""News: learning that somebody else wrote, in this process or in another one."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from jobs.errors import DatabaseError
+from jobs.store import reads
+from jobs.store.database import Database
+from jobs.store.news import News
+from tests.conformance.store_kit import python, submit
+from tests.waiting import wait_until
+
+
+def test_what_was_written_is_news_once(db: Database) -> None:
+    with News(db) as news:
+        assert not news.changed()
+        submit(db)
+        assert news.changed()
+        assert not news.changed()
+        reads.listing(db)
+        assert not news.changed()
+
+
+def test_what_another_process_wrote(database_url: str, db: Database) -> None:
+    code = """
+import sys
+from jobs.store.schema import open_database
+from tests.conformance.store_kit import submit
+database = open_database(sys.argv[1])
+print("ready", flush=True)
+for line in sys.stdin:
+    print(submit(database), flush=True)
+database.close()
+"""
+    child = python(code, database_url)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    with News(db) as news:
+        for _ in range(5):
+            assert not news.changed()
+            child.stdin.write("\n")
+            child.stdin.flush()
+            assert news.wait(30)
+            job_id = child.stdout.readline().strip()
+            assert reads.show(db, job_id).id == job_id
+    child.communicate(timeout=30)
+
+
+def test_waiting_ends_at_its_time(db: Database) -> None:
+    with News(db) as news:
+        began = time.monotonic()
+        assert not news.wait(0.1)
+        assert time.monotonic() - began >= 0.1
+        assert not news.wait(0)
+
+
+def test_waiting_ends_with_the_word_to_stop(db: Database) -> None:
+    stop, heard = threading.Event(), []
+    with News(db) as news:
+        thread = threading.Thread(target=lambda: heard.append(news.wait(3600, stop)))
+        thread.start()
+        stop.set()
+        wait_until(lambda: heard, what="the end of waiting")
+        thread.join()
+    assert heard == [False]
+
+
+def test_listening_holds_no_picture_of_the_database(db: Database) -> None:
+    """A listener must not keep the write-ahead log from being written back."""
+    with News(db) as news:
+        submit(db)
+        assert news.changed()
+        connection = sqlite3.connect(str(db.path))
+        busy, pages, written = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        connection.close()
+        assert (busy, pages, written) == (0, 0, 0)
+
+
+def test_a_database_that_breaks_is_a_sentence(db: Database) -> None:
+    assert db.path is not None
+    db.close()
+    for path in db.path.parent.glob("runner.db*"):
+        path.unlink()
+    db.path.write_bytes(b"rubbish" * 1000)
+    with pytest.raises(DatabaseError, match="not a database"):
+        News(db)

@@ -1,0 +1,559 @@
+"""What a listing means: each row of an instance's life, and above all what must not be concluded."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from jobs.states import State
+from jobs.store import attempts, doom, ending, leases, observing
+from jobs.store.transitions import AttemptLease
+from tests.conformance.store_kit import PRICE, World, count_events
+
+
+def _unknown(world: World) -> tuple[str, str, AttemptLease]:
+    """A deploy that had no answer."""
+    job_id, attempt_id, lease = world.order()
+    attempts.deploy_unknown(world.db, world.work(attempt_id), lease)
+    return job_id, attempt_id, lease
+
+
+# A deploy without an answer
+
+
+def test_unknown_and_then_listed_is_live(world: World) -> None:
+    job_id, attempt_id, _ = _unknown(world)
+    sighting = world.appear(world.instance(attempt_id).name)
+    world.list()
+    row = world.instance(attempt_id)
+    assert (row.state, row.uuid) == ("live", sighting.uuid)
+    assert world.show(job_id).state is State.BOOTING
+    assert leases.take_attempt(world.db, attempt_id, "anybody") is not None
+
+
+def test_listed_before_the_answer_came(world: World) -> None:
+    job_id, attempt_id, lease = world.order()
+    sighting = world.appear(world.instance(attempt_id).name)
+    world.list()
+    assert world.show(job_id).state is State.BOOTING
+    with pytest.raises(attempts.Stale):
+        attempts.deployed(world.db, world.work(attempt_id), lease, sighting.uuid)
+    assert world.instance(attempt_id).uuid == sighting.uuid
+
+
+def test_unknown_and_absent_through_the_quarantine_is_tried_again(world: World) -> None:
+    job_id, attempt_id, _ = _unknown(world)
+    world.clock.advance(59)
+    world.list()
+    assert world.instance(attempt_id).state == "unknown"
+    assert world.show(job_id).cost > 0  # it may exist
+    world.clock.advance(2)
+    world.list()
+    assert world.instance(attempt_id).state == "absent"
+    view = world.show(job_id)
+    assert (view.state, view.reason, view.cost) == (State.FINISHING, "deploy_failed", 0)
+    ending.settle(world.db, world.lead)
+    assert world.show(job_id).state is State.QUEUED
+
+
+def test_a_listing_that_began_before_proves_no_absence(world: World) -> None:
+    _, attempt_id, _ = _unknown(world)
+    world.clock.advance(65)
+    world.list(ago=10)
+    assert world.instance(attempt_id).state == "unknown"
+
+
+def test_an_incomplete_listing_proves_no_absence(world: World) -> None:
+    _, attempt_id, _ = _unknown(world)
+    world.clock.advance(3600)
+    world.heartbeat()
+    world.list(complete=False)
+    assert world.instance(attempt_id).state == "unknown"
+
+
+def test_unknown_absent_and_cancelled(world: World) -> None:
+    from jobs.store import submissions
+
+    job_id, _, _ = _unknown(world)
+    assert submissions.request_cancel(world.db, job_id) is State.DEPLOYING
+    world.clock.advance(61)
+    world.list()
+    ending.settle(world.db, world.lead)
+    view = world.show(job_id)
+    assert (view.state, view.reason, view.cost) == (State.CANCELLED, "cancelled_by_user", 0)
+
+
+def test_absent_and_then_seen_is_a_stray(world: World) -> None:
+    """It turns up long after the job went on: doomed on sight, and on the receipt of its job."""
+    job_id, attempt_id, _ = _unknown(world)
+    world.clock.advance(61)
+    world.list()
+    ending.settle(world.db, world.lead)
+    world.clock.advance(70)
+    world.run(job_id)
+    before = world.show(job_id).cost
+    world.appear(world.instance(attempt_id).name)
+    assert world.list().doomed == 1
+    row = world.instance(attempt_id)
+    assert (row.state, row.doomed_why) == ("doomed", "a stray of a deploy that was given up")
+    assert world.show(job_id).state is State.RUNNING
+    assert world.show(job_id).cost >= before + 2 * PRICE // 60
+    world.terminate()
+    world.settle()
+    assert world.instance(attempt_id).state == "gone"
+
+
+def test_a_stray_of_a_job_that_is_final(world: World) -> None:
+    from jobs.store import submissions
+
+    job_id, attempt_id, _ = _unknown(world)
+    submissions.request_cancel(world.db, job_id)
+    world.clock.advance(61)
+    world.list()
+    ending.settle(world.db, world.lead)
+    events = count_events(world.db, job_id)
+    world.appear(world.instance(attempt_id).name)
+    world.list()
+    assert world.instance(attempt_id).state == "doomed"
+    view = world.show(job_id)
+    assert (view.state, count_events(world.db, job_id)) == (State.CANCELLED, events)
+    assert view.cost > 0
+
+
+def test_a_stray_of_an_attempt_that_is_not_shown_is_billed_all_the_same(world: World) -> None:
+    """The API refused, and rented nevertheless: the machine is ended after the grace, and paid by the job."""
+    from jobs.states import Event
+
+    job_id, attempt_id, lease = world.order()
+    attempts.deploy_void(
+        world.db,
+        world.work(attempt_id),
+        lease,
+        Event.THROTTLED,
+        reason=None,
+        detail="429",
+        pause=timedelta(seconds=1),
+    )
+    world.appear(world.instance(attempt_id).name)
+    world.list()
+    assert len(world.machines()) == 1
+    world.clock.advance(91)
+    world.list()
+    stray = world.machines()[-1]
+    assert (stray.state, stray.job_id, stray.attempt_id) == ("doomed", job_id, None)
+    assert stray.requested_at == world.instance(attempt_id).requested_at
+    assert world.show(job_id).cost == 2 * PRICE // 60
+    assert world.show(job_id).attempts == ()
+
+
+# A holder that died
+
+
+def test_an_intent_that_was_never_ordered(world: World) -> None:
+    job_id, attempt_id, _ = world.admit()
+    world.list()
+    assert world.show(job_id).state is State.DEPLOYING
+    world.clock.advance(16)
+    world.list()
+    view = world.show(job_id)
+    assert (view.state, view.attempts) == (State.QUEUED, ())
+    assert world.instance(attempt_id).state == "refused"
+
+
+def test_an_ordered_deploy_whose_holder_died(world: World) -> None:
+    job_id, attempt_id, _ = world.order()
+    world.clock.advance(16)
+    world.list()
+    assert world.instance(attempt_id).state == "unknown"
+    assert world.show(job_id).state is State.DEPLOYING
+    world.appear(world.instance(attempt_id).name)
+    world.list()
+    assert world.show(job_id).state is State.BOOTING
+
+
+def test_a_late_answer_after_the_doubt(world: World) -> None:
+    job_id, attempt_id, lease = world.order()
+    work = world.work(attempt_id)
+    world.clock.advance(16)
+    world.list()
+    attempts.deployed(world.db, work, lease, "late")
+    assert (world.instance(attempt_id).state, world.instance(attempt_id).uuid) == ("live", "late")
+    assert world.show(job_id).state is State.BOOTING
+
+
+def test_a_late_refusal_after_the_doubt(world: World) -> None:
+    _, attempt_id, lease = world.order()
+    work = world.work(attempt_id)
+    world.clock.advance(16)
+    world.list()
+    attempts.deploy_refused(world.db, work, lease, "no", retryable=False)
+    assert world.instance(attempt_id).state == "refused"
+
+
+# While it boots and runs
+
+
+def test_the_listing_brings_address_price_and_readiness(world: World) -> None:
+    job_id, attempt_id = world.boot(listed=False)
+    uuid = world.instance(attempt_id).uuid
+    world.change(uuid, ready=False, host=None, status="booting", price=None)
+    world.list()
+    assert ending.wanted(world.db).attend == []
+    assert world.work(attempt_id).host is None
+    world.change(uuid, ready=True, host="198.51.100.7", port=2222, price=PRICE // 2)
+    world.list()
+    work = world.work(attempt_id)
+    assert (work.host, work.port, work.username, work.price) == ("198.51.100.7", 2222, "ubuntu", PRICE // 2)
+    assert ending.wanted(world.db).attend == [attempt_id]
+    assert world.show(job_id).attempts[0].ready_at == world.clock.now
+
+
+@pytest.mark.parametrize(("status", "flag"), [("failed", "failed"), ("Stopped", "stopped")])
+def test_a_machine_that_does_not_boot(world: World, status: str, flag: str) -> None:
+    job_id, attempt_id = world.boot()
+    world.change(world.instance(attempt_id).uuid, status=status, ready=False, **{flag: True})
+    world.list()
+    view = world.show(job_id)
+    assert (view.state, view.reason) == (State.FINISHING, "deploy_failed")
+    assert view.detail is not None
+    assert status in view.detail
+    assert world.instance(attempt_id).state == "doomed"
+    assert world.attempt(attempt_id).retryable
+
+
+@pytest.mark.parametrize("flag", ["failed", "stopped"])
+def test_a_machine_that_stops_while_it_runs(world: World, flag: str) -> None:
+    job_id, attempt_id, _ = world.run()
+    world.change(world.instance(attempt_id).uuid, ready=False, **{flag: True})
+    world.list()
+    view = world.show(job_id)
+    assert (view.state, view.reason) == (State.FINISHING, "lost")
+    assert not world.attempt(attempt_id).retryable
+    assert (view.attempts[0].log_end or "").startswith("incomplete")
+    assert world.instance(attempt_id).state == "doomed"
+
+
+def test_a_status_that_says_it_is_over(world: World) -> None:
+    job_id, attempt_id, _ = world.run()
+    world.change(world.instance(attempt_id).uuid, over=True, status="terminated")
+    world.list()
+    assert (world.instance(attempt_id).state, world.instance(attempt_id).gone_proof) == ("gone", "status")
+    assert (world.show(job_id).state, world.show(job_id).reason) == (State.FINISHING, "lost")
+    assert world.show(job_id).attempts[0].cost_estimated
+
+
+def test_a_machine_that_is_dearer_than_planned_ends_earlier(world: World) -> None:
+    """The ceiling holds for the price that is charged, not for the one that was announced."""
+    job_id, attempt_id, _ = world.run()
+    before = world.attempt(attempt_id).deadline_at
+    assert before is not None
+    world.change(world.instance(attempt_id).uuid, price=PRICE * 100)  # 2 dollars a minute, 5 dollars in all
+    world.list()
+    attempt, row = world.attempt(attempt_id), world.instance(attempt_id)
+    assert row.requested_at is not None
+    assert row.expires_at == row.requested_at + timedelta(seconds=119)
+    assert attempt.deadline_at == row.expires_at - timedelta(seconds=60)
+    assert attempt.deadline_cause == "max_cost"
+    held = leases.held(world.db, world.owner)[0]
+    assert (held.deadline_at, held.deadline_cause) == (attempt.deadline_at, "max_cost")
+    world.clock.advance(59 + 41)
+    world.settle()
+    world.settle()
+    view = world.show(job_id)
+    assert (view.state, view.reason) == (State.EXPIRED, "max_cost")
+    assert view.cost <= view.max_cost
+
+
+def test_a_machine_that_is_cheaper_keeps_its_expiry(world: World) -> None:
+    _, attempt_id, _ = world.run()
+    before = (world.instance(attempt_id).expires_at, world.attempt(attempt_id).deadline_at)
+    world.change(world.instance(attempt_id).uuid, price=PRICE // 10)
+    world.list()
+    assert (world.instance(attempt_id).expires_at, world.attempt(attempt_id).deadline_at) == before
+
+
+# Machines that are missing
+
+
+def test_an_empty_listing_proves_nothing(world: World) -> None:
+    """One empty 200, or an hour of them, must not make every job lost."""
+    runs = [world.run() for _ in range(3)]
+    for _ in range(40):
+        world.clock.advance(90)
+        world.heartbeat()
+        findings = world.list(sightings=[])
+        assert len(findings.doubted) == 3
+    for job_id, attempt_id, _ in runs:
+        assert world.instance(attempt_id).state == "live"
+        assert world.show(job_id).state is State.RUNNING
+
+
+def test_a_listing_without_most_of_them_proves_nothing(world: World) -> None:
+    runs = [world.run() for _ in range(4)]
+    kept = list(world.account.values())[:1]
+    for _ in range(5):
+        world.clock.advance(90)
+        world.list(sightings=kept)
+    assert [world.instance(attempt_id).state for _, attempt_id, _ in runs] == ["live"] * 4
+
+
+def test_absence_from_two_listings_far_enough_apart(world: World) -> None:
+    runs = [world.run() for _ in range(4)]
+    job_id, attempt_id, _ = runs[0]
+    world.vanish(attempt_id)
+    world.clock.advance(1)
+    findings = world.list()
+    assert [uuid for _, uuid in findings.doubted] == [world.instance(attempt_id).uuid]
+    world.clock.advance(89)
+    world.list()
+    assert world.instance(attempt_id).state == "live"
+    world.clock.advance(1)
+    assert world.list().doubted == []
+    assert (world.instance(attempt_id).state, world.instance(attempt_id).gone_proof) == ("gone", "absent")
+    assert (world.show(job_id).state, world.show(job_id).reason) == (State.FINISHING, "lost")
+    assert [world.show(other).state for other, _, _ in runs[1:]] == [State.RUNNING] * 3
+
+
+def test_incomplete_listings_between_prove_nothing(world: World) -> None:
+    runs = [world.run() for _ in range(4)]
+    _, attempt_id, _ = runs[0]
+    shown = [s for s in world.account.values() if s.uuid != world.instance(attempt_id).uuid]
+    world.clock.advance(1)
+    world.list(sightings=shown)
+    for _ in range(3):
+        world.clock.advance(100)
+        world.list(sightings=shown, complete=False)
+    assert world.instance(attempt_id).state == "live"
+
+
+def test_seen_again_begins_anew(world: World) -> None:
+    runs = [world.run() for _ in range(4)]
+    _, attempt_id, _ = runs[0]
+    shown = [s for s in world.account.values() if s.uuid != world.instance(attempt_id).uuid]
+    world.clock.advance(1)
+    world.list(sightings=shown)
+    world.clock.advance(60)
+    world.list()
+    assert world.instance(attempt_id).missing_since is None
+    world.clock.advance(60)
+    world.list(sightings=shown)
+    assert world.instance(attempt_id).state == "live"
+
+
+def test_a_question_by_uuid_begins_anew(world: World) -> None:
+    runs = [world.run() for _ in range(4)]
+    _, attempt_id, _ = runs[0]
+    shown = [s for s in world.account.values() if s.uuid != world.instance(attempt_id).uuid]
+    for _ in range(6):
+        world.clock.advance(60)
+        world.heartbeat()
+        for instance_id, _ in world.list(sightings=shown).doubted:
+            observing.proved_alive(world.db, world.lead, instance_id)
+    assert world.instance(attempt_id).state == "live"
+
+
+def test_who_was_seen_longest_ago_is_asked_for_first(world: World) -> None:
+    runs = [world.run() for _ in range(3)]
+    world.clock.advance(10)
+    first = [id_ for id_, _ in world.list(sightings=[]).doubted]
+    assert len(first) == len(runs)
+    observing.proved_alive(world.db, world.lead, first[0])
+    assert [id_ for id_, _ in world.list(sightings=[]).doubted] == [*first[1:], first[0]]
+
+
+def test_a_machine_that_is_younger_than_the_listing(world: World) -> None:
+    world.run()
+    world.clock.advance(10)
+    _, attempt_id = world.boot(listed=False)
+    shown = [s for s in world.account.values() if s.uuid != world.instance(attempt_id).uuid]
+    assert world.list(sightings=shown, ago=5).doubted == []
+    assert world.list(sightings=shown).doubted == []  # the listing may be behind
+    assert world.instance(attempt_id).missing_since is None
+    world.clock.advance(91)
+    assert [uuid for _, uuid in world.list(sightings=shown).doubted] == [world.instance(attempt_id).uuid]
+
+
+def test_a_404_is_the_end(world: World) -> None:
+    job_id, attempt_id, _ = world.run()
+    observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
+    assert world.show(job_id).reason == "lost"
+    observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
+    assert world.instance(attempt_id).gone_at == world.clock.now
+
+
+def test_an_ended_machine_is_gone_by_absence_alone(world: World) -> None:
+    """After an accepted terminate nobody has to be asked: a thousand ends cost no thousand questions."""
+    job_id, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease)
+    world.clock.advance(1)
+    assert world.terminate() == 1
+    world.clock.advance(1)
+    world.list()
+    assert world.instance(attempt_id).state == "doomed"
+    world.clock.advance(90)
+    world.list()
+    assert world.instance(attempt_id).gone_proof == "absent"
+    ending.settle(world.db, world.lead)
+    assert world.show(job_id).state is State.SUCCEEDED
+
+
+def test_an_absence_before_the_accepted_terminate_does_not_count(world: World) -> None:
+    others = [world.run() for _ in range(4)]
+    _, attempt_id, lease = world.run()
+    shown = [s for s in world.account.values() if s.uuid != world.instance(attempt_id).uuid]
+    world.clock.advance(1)
+    world.list(sightings=shown)
+    assert world.instance(attempt_id).missing_since is not None
+    world.finish(attempt_id, lease)
+    world.clock.advance(88)
+    world.terminate()
+    world.clock.advance(2)
+    world.list(sightings=shown)
+    assert world.instance(attempt_id).state == "doomed"
+    assert len(others) == 4
+
+
+def test_gone_and_seen_again(world: World) -> None:
+    job_id, attempt_id, lease = world.run()
+    uuid, row = world.instance(attempt_id).uuid, world.instance(attempt_id)
+    world.finish(attempt_id, lease)
+    world.terminate()
+    observing.proved_gone(world.db, world.lead, row.id, "404")
+    ending.settle(world.db, world.lead)
+    assert world.show(job_id).state is State.SUCCEEDED
+    world.appear(row.name, uuid)
+    world.clock.advance(60)
+    world.list()
+    assert world.instance(attempt_id).state == "gone"  # the listing is only behind
+    world.clock.advance(60)
+    world.list()
+    again = world.instance(attempt_id)
+    assert (again.state, again.gone_at, again.terminate_accepted_at) == ("doomed", None, None)
+    assert world.show(job_id).state is State.SUCCEEDED
+    assert world.terminate() == 1
+
+
+# Machines that no row knows
+
+
+def test_an_unclaimed_machine_of_ours_is_ended_after_the_grace(world: World) -> None:
+    world.appear(world.stranger())
+    for _ in range(9):
+        assert world.list().doomed == 0
+        world.clock.advance(10)
+    assert world.list().doomed == 1
+    row = world.machines()[0]
+    assert (row.state, row.doomed_why, row.job_id, row.attempt_id) == ("doomed", "unclaimed", None, None)
+    assert [item.uuid for item in doom.due(world.db)] == [row.uuid]
+    world.list()
+    assert len(world.machines()) == 1
+
+
+def test_the_grace_begins_anew_for_a_new_leader(world: World) -> None:
+    world.appear(world.stranger())
+    world.list()
+    world.clock.advance(91)
+    world.first_seen.clear()
+    assert world.list().doomed == 0
+
+
+def test_another_installations_machine_is_left_alone_until_it_is_overdue(world: World) -> None:
+    world.appear(world.stranger(installation="zzzzzz", expires_in=600))
+    world.list()
+    world.clock.advance(599)
+    assert world.list().doomed == 0
+    world.clock.advance(2)
+    assert world.list().doomed == 1
+    assert world.machines()[0].doomed_why == "overdue"
+
+
+def test_overdue_is_judged_by_the_apis_own_clock(world: World) -> None:
+    world.appear(world.stranger(installation="zzzzzz", expires_in=600))
+    assert world.list(date=world.clock.now + timedelta(seconds=599)).doomed == 0
+    world.clock.advance(3000)  # ours is far ahead
+    assert world.list(date=world.clock.now - timedelta(seconds=2401)).doomed == 0
+    assert world.list(date=world.clock.now).doomed == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "my-workstation",
+        "rn-default-short-1",
+        "rn-",
+        "",
+        "rn-default-" + "a" * 26 + "-0",
+        "RN-default-" + "a" * 26 + "-1",
+        "rn-default-" + "a" * 26 + "-1x_",
+        "rn-default-" + "ü" * 26 + "-1",
+    ],
+)
+def test_strangers_are_never_touched(world: World, name: str) -> None:
+    world.appear(name)
+    world.list()
+    world.clock.advance(10**9)
+    world.heartbeat()
+    assert world.list().doomed == 0
+    assert world.machines() == []
+
+
+def test_another_fleets_machine_is_never_touched(world: World) -> None:
+    world.appear(world.stranger(fleet="other", expires_in=1))
+    world.appear(world.stranger(fleet="default-2", expires_in=1))
+    world.list()
+    world.clock.advance(10**6)
+    findings = world.list()
+    assert (findings.doomed, findings.strangers) == (0, 2)
+
+
+def test_an_expiry_beyond_all_calendars(world: World) -> None:
+    world.appear(world.stranger(expires_in=36**8 - 1 - world.clock.now.timestamp()))
+    world.list()
+    world.clock.advance(91)
+    assert world.list().doomed == 1
+
+
+def test_unclaimed_machines_that_are_over_are_left_alone(world: World) -> None:
+    world.appear(world.stranger(expires_in=1), over=True)
+    world.list()
+    world.clock.advance(200)
+    assert world.list().doomed == 0
+
+
+def test_a_second_machine_of_the_same_name(world: World) -> None:
+    """The service deployed twice: one is the job's, the other is ended and billed to it."""
+    job_id, attempt_id, _ = _unknown(world)
+    name = world.instance(attempt_id).name
+    world.appear(name, over=True)
+    live, twin = world.appear(name), world.appear(name)
+    world.list()
+    assert world.instance(attempt_id).uuid == live.uuid
+    world.clock.advance(91)
+    world.list()
+    row = world.machines()[-1]
+    assert (row.uuid, row.state, row.job_id) == (twin.uuid, "doomed", job_id)
+    assert world.show(job_id).state is State.BOOTING
+
+
+def test_a_doomed_machine_that_lives_on_is_terminated_again(world: World) -> None:
+    """An accepted terminate that had no effect is not the end of it."""
+    _, attempt_id, lease = world.run()
+    uuid = world.instance(attempt_id).uuid
+    assert uuid is not None
+    world.finish(attempt_id, lease)
+    doom.due(world.db)
+    doom.accepted(world.db, [uuid])
+    first = world.instance(attempt_id).terminate_accepted_at
+    for _ in range(8):
+        world.clock.advance(10)
+        world.list()
+        assert doom.due(world.db) == []
+    world.clock.advance(11)
+    world.list()
+    assert [item.uuid for item in doom.due(world.db)] == [uuid]
+    assert world.instance(attempt_id).terminate_accepted_at == first
+    doom.refused(world.db, [uuid], "500", timedelta(seconds=5))
+    assert doom.due(world.db) == []
+    world.clock.advance(6)
+    assert len(doom.due(world.db)) == 1

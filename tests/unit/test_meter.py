@@ -1,0 +1,93 @@
+"""The meter: minutes times price, from the deploy request to the accepted terminate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs import meter
+from tests.properties import examples
+
+START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+def _at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+@dataclass
+class Row:
+    """What the meter reads of an instance."""
+
+    state: str = "live"
+    price: int | None = 1_200_000
+    minimum_minutes: int = 0
+    requested_at: datetime | None = START
+    terminate_accepted_at: datetime | None = None
+    gone_at: datetime | None = None
+    doomed_at: datetime | None = None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "minutes"), [(0, 1), (1, 1), (59.9, 1), (60, 1), (60.001, 2), (3600, 60), (86_400, 1440)]
+)
+def test_each_started_minute_is_whole(seconds: float, minutes: int) -> None:
+    charge = meter.charge(Row(), _at(seconds))
+    assert (charge.minutes, charge.estimated) == (minutes, False)
+    assert charge.micros == minutes * 20_000
+
+
+@pytest.mark.parametrize("state", sorted(meter.UNCHARGED))
+def test_what_was_not_rented_costs_nothing(state: str) -> None:
+    assert meter.charge(Row(state=state), _at(1000)) == meter.Charge(0, 0, estimated=False)
+
+
+def test_what_was_never_requested_costs_nothing() -> None:
+    assert meter.charge(Row(state="unknown", requested_at=None), _at(1000)).micros == 0
+
+
+def test_what_may_exist_is_charged() -> None:
+    assert meter.charge(Row(state="unknown"), _at(61)).minutes == 2
+
+
+def test_the_accepted_terminate_ends_the_count() -> None:
+    row = Row(state="gone", terminate_accepted_at=_at(90), gone_at=_at(900))
+    assert meter.charge(row, _at(10_000)) == meter.Charge(2, 1_200_000, estimated=False)
+
+
+def test_the_first_proof_of_gone_is_an_estimate() -> None:
+    row = Row(state="gone", gone_at=_at(130))
+    assert meter.charge(row, _at(10_000)) == meter.Charge(3, 1_200_000, estimated=True)
+
+
+def test_the_billed_minimum() -> None:
+    assert meter.charge(Row(minimum_minutes=60), _at(90)).minutes == 60
+    assert meter.charge(Row(minimum_minutes=60), _at(60 * 61)).minutes == 61
+
+
+def test_a_clock_that_was_set_back() -> None:
+    assert meter.charge(Row(), _at(-5000)).minutes == 1
+
+
+def test_an_unknown_price_costs_nothing_yet() -> None:
+    assert meter.charge(Row(price=None), _at(90)).micros == 0
+
+
+@examples
+@given(st.lists(st.tuples(st.integers(1, 10_000), st.integers(1, 10**9)), max_size=30))
+def test_the_sum_is_rounded_once_and_up(parts: list[tuple[int, int]]) -> None:
+    total = meter.total(meter.Charge(minutes, price, False) for minutes, price in parts)
+    exact = sum(minutes * price for minutes, price in parts)
+    assert 60 * (total - 1) < exact <= 60 * total or exact == total == 0
+
+
+def test_a_leak_is_suspected_after_five_minutes() -> None:
+    row = Row(state="doomed", doomed_at=START)
+    assert not meter.leak_suspected(row, _at(300))
+    assert meter.leak_suspected(row, _at(301))
+    assert not meter.leak_suspected(Row(state="gone", doomed_at=START), _at(10_000))
+    assert not meter.leak_suspected(Row(), _at(10_000))
