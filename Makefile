@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a newcomer needs; both bring what they need into .venv.
 # Only python3 (3.11 or later) and make have to be there already.
 .DELETE_ON_ERROR:
-.PHONY: demo test lint types imports check lock clean
+.PHONY: demo test bench lint types imports check lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,6 +12,9 @@ demo: .venv/ready
 
 test: .venv/ready
 	@$(PY) -m pytest -q -n 2 --dist worksteal
+
+bench: .venv/ready
+	@$(PY) -m bench $(NAMES)
 
 lint: .venv/ready
 	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .

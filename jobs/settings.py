@@ -24,7 +24,7 @@ __all__ = ["Secret", "Settings", "job_defaults", "load_settings", "parse_duratio
 
 APPLICATION = "gpu-job-runner"
 TOML_NAME = "runner.toml"
-TOKEN_VARIABLE = "MASSED_COMPUTE_API_KEY"
+TOKEN_VARIABLE = "MASSED_COMPUTE_API_KEY"  # noqa: S105 - the name of the variable
 JOB_KEYS = frozenset({"gpu", "image", "max_cost", "max_runtime", "name", "env"})
 """What may stand in a working folder's ``runner.toml``."""
 

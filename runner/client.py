@@ -238,9 +238,9 @@ class Client:
 
         *sources* names options as the person wrote them. Raises InvalidJob.
         """
-        found = validate(
-            spec, self._settings, job_defaults(Path.cwd(), home=self._settings.home) if defaults is None else defaults, sources
-        )
+        if defaults is None:
+            defaults = job_defaults(Path.cwd(), home=self._settings.home)
+        found = validate(spec, self._settings, defaults, sources)
         kept = catalog.offers(self.database)
         known = kept[0] if kept is not None else None
         for product in found.products:

@@ -200,7 +200,7 @@ def stop(settings: Settings, *, seconds: float = STOP_SECONDS + 5) -> int | None
 
 
 def settings_environ(settings: Settings) -> dict[str, str]:
-    """The settings that a child must agree on with us. The token travels in the environment, never in words."""
+    """The settings that a child must agree on with us. The token goes in the environment, never in words."""
     environ = {
         "RUNNER_HOME": str(settings.home),
         "RUNNER_DATABASE_URL": settings.database_url,
@@ -298,7 +298,7 @@ def _say_what_lives(db: Database) -> None:
         lines = "\n  ".join(machines)
         print(
             f"\nStopping, but these machines stay rented:\n  {lines}\n"
-            "Their commands go on, and stop at their deadlines by themselves; the machines are ended only by a\n"
+            "Their commands go on, and stop at their deadlines by themselves; machines are ended only by a\n"
             "service: `runner up` takes them over, `runner reap` ends those that are past their expiry.",
             file=sys.stderr,
             flush=True,

@@ -129,8 +129,8 @@ def _compare(database_url: str, sim: Simulator) -> None:
     ledger = sim.ledger()
     live = sum(charge.ended is None for charge in ledger.charges)
     _say(
-        f"\nreceipts: ${money.format_cost(ours)} · ledger of the cloud: ${money.format_cost(ledger.total_micros)} · "
-        f"machines still rented: {live}"
+        f"\nreceipts: ${money.format_cost(ours)} · "
+        f"ledger of the cloud: ${money.format_cost(ledger.total_micros)} · machines still rented: {live}"
     )
     if live or ours < ledger.total_micros:
         raise DemoFailed("the receipts and the ledger do not agree")

@@ -156,15 +156,14 @@ def _account(settings: Settings, db: Database, cloud: Cloud) -> Iterator[Finding
         name = ids.parse_instance_name(instance.name)
         row = rows.get(uuid)
         if name is not None and name.fleet == settings.fleet and name.installation == ours and row is None:
-            wrong.append(
-                f"{instance.name} ({uuid}) is rented and in nobody's books; the service ends it, or `runner reap`"
-            )
+            wrong.append(f"{instance.name} ({uuid}) is rented and in nobody's books; the service ends it")
         if name is not None and name.fleet == settings.fleet and listing.date.timestamp() > name.expires_at:
             wrong.append(f"{instance.name} ({uuid}) is past its expiry; `runner reap` ends it")
         price = instance.price_micros_per_hour
         if row is not None and price is not None and row.price is not None and price != row.price:
             wrong.append(
-                f"{instance.name}: metered at ${money.format_usd(row.price)}/h, listed at ${money.format_usd(price)}/h"
+                f"{instance.name}: metered at ${money.format_usd(row.price)}/h, "
+                f"listed at ${money.format_usd(price)}/h"
             )
     now = db.clock()
     for row in rows.values():

@@ -57,5 +57,6 @@ class Patience:
             self._since = now
         elif now - self._since >= NOBODY_SECONDS:
             raise ServiceUnavailable(
-                f"No service has been running for {NOBODY_SECONDS:.0f} s, so nothing happens; start one with `runner up`."
+                f"No service has been running for {NOBODY_SECONDS:.0f} s, so nothing happens; "
+                "start one with `runner up`."
             )

@@ -88,7 +88,7 @@ def span(seconds: float) -> str:
 
 
 def live_line(view: JobView, now: datetime) -> str:
-    """What happens now, since when, what it has cost so far: ``booting 1m12s · gpu_1x_l40 · $0.0287 so far · …``."""
+    """What happens now, since when, what it has cost: ``booting 1m12s · gpu_1x_l40 · $0.0287 so far · …``."""
     last = view.attempts[-1] if view.attempts else None
     product = last.product if last is not None else view.products[0]
     parts = [f"{view.state} {span((now - view.since).total_seconds())}", product]

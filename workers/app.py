@@ -41,7 +41,7 @@ class _Loader(AppLoader):
 
 
 def make_app(broker_url: str | None) -> Celery:
-    """The app; without a broker its messages stay in this process's memory. Task bodies come with a worker."""
+    """The app; without a broker its messages stay in this process's memory. A worker brings the tasks."""
     app = Celery("gpu-job-runner", loader=_Loader, fixups=[], set_as_current=False, changes={})
     app.conf.update(
         broker_url=broker_url or "memory://localhost//",

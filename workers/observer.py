@@ -118,7 +118,7 @@ class Observer:
             self._woken.clear()
 
     def _keep_lead(self) -> None:
-        """Renew the lead in good time, not at each tick: a write is a sync of the disk, and news to everybody."""
+        """Renew the lead in good time, not at each tick: a write is a sync of the disk, and news to all."""
         now = time.monotonic()
         if self._lead is None or now >= self._renew_at:
             self._lead = leases.lead(self._ctx.db, self._ctx.owner)

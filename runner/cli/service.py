@@ -41,7 +41,7 @@ def up(
     if detach:
         running = daemon.start_in_background(settings, idle=False)
         output.note(
-            f"the service is running in the background (pid {running.pid}); its log: {daemon.log_path(settings)}"
+            f"the service runs in the background (pid {running.pid}); its log: {daemon.log_path(settings)}"
         )
         return
     _log_to_stderr(background)
@@ -110,9 +110,8 @@ def status(
     print(f"machines   {len(found['machines'])}")
     for machine in found["machines"]:
         leak = " · leak suspected" if machine["leak_suspected"] else ""
-        print(
-            f"  {machine['name']} {machine['product']} {machine['state']}, expires {machine['expires_at']}{leak}"
-        )
+        facts = f"{machine['product']} {machine['state']}, expires {machine['expires_at']}"
+        print(f"  {output.clean(machine['name'])} {output.clean(facts)}{leak}")
 
 
 def _status(settings: Settings, db: Database) -> dict[str, Any]:

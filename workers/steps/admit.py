@@ -8,11 +8,11 @@ from datetime import timedelta
 
 from jobs import money
 from jobs.errors import ApiError, InvalidToken, PaymentRequired
+from jobs.states import Event
 from jobs.store import admission, leases, limits
 from jobs.store.admission import Candidate, Full, Limits, Plan
 from jobs.store.submissions import CANCELLED
 from jobs.store.transitions import JobLease, Stale
-from jobs.states import Event
 from workers.steps import inventory
 from workers.steps.context import Context
 from workers.steps.deploy import deploy

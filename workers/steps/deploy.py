@@ -31,7 +31,7 @@ from workers.supervisor import startup_command
 log = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 12.0
-"""The longest that a deploy may take, its turn included; less than a lease, so that nobody doubts it earlier."""
+"""The longest that a deploy may take, its turn included: less than a lease, so nobody doubts it before."""
 
 
 def deploy(ctx: Context, attempt_id: str, lease: AttemptLease) -> None:

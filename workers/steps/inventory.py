@@ -31,7 +31,7 @@ def offers(db: Database, cloud: Cloud) -> dict[str, Offer]:
 
 
 def image_id(db: Database, cloud: Cloud, wanted: str) -> int | None:
-    """The id of an image by its name (trimmed, any case) or its id; None where there is none. Raises ApiError."""
+    """The id of an image by its name (trimmed, any case) or id; None where there is none. Raises ApiError."""
     found = _match(limits.recall(db, "images"), wanted)
     if found is not None:
         return found

@@ -91,7 +91,7 @@ def _log_end(ctx: Context, work: Work, sink: Sink, stored: int, record: ExitReco
     if ours != record.log_sha256:
         return "incomplete: the log differs from what the machine wrote"
     if record.dropped_bytes:
-        return f"incomplete: {record.dropped_bytes} bytes were dropped on the machine, beyond RUNNER_MAX_LOG_BYTES"
+        return f"incomplete: {record.dropped_bytes} bytes beyond RUNNER_MAX_LOG_BYTES were dropped there"
     return "sealed"
 
 
