@@ -14,6 +14,7 @@ from runner.sim.sshd import find_sshd
 from tests.conformance.sim_client import Account, new_key, simulated
 from tests.conformance.ssh_host import Host, listening, proxy
 from tests.waiting import wait_until
+from workers.ssh.channel import Channel
 from workers.ssh.connect import Address, connect
 from workers.ssh.errors import BadAnswer, HostKeyMismatch, LoginRefused, Unreachable, fingerprint
 from workers.ssh.keys import ensure_key
@@ -122,6 +123,20 @@ def test_an_answer_without_end_is_cut_off(host: Host) -> None:
     with host.connect() as machine:
         with pytest.raises(BadAnswer, match="more than"):
             machine.bootstrap("exec cat /dev/zero")
+        assert machine.state(host.attempt_id).kind == "none"
+
+
+def test_an_answer_that_is_there_before_anybody_looks_is_read(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Channel.feed
+
+    def feed_and_dawdle(channel: Channel, data: bytes) -> None:
+        feed(channel, data)
+        wait_until(lambda: channel._channel.closed, what="the end of the command")
+
+    monkeypatch.setattr(Channel, "feed", feed_and_dawdle)
+    with host.connect() as machine:
         assert machine.state(host.attempt_id).kind == "none"
 
 
