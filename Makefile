@@ -10,6 +10,10 @@ PY := $(BIN)/python -P
 demo: .venv/ready
 	@$(PY) -m runner demo
 
+# The picture in the README, recorded from a real run of the demo.
+picture: .venv/ready
+	@$(PY) docs/record_demo.py
+
 test: .venv/ready
 	@$(PY) -m pytest -q -n 2 --dist worksteal
 
