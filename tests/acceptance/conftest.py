@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,27 @@ from runner.sim.simulator import Simulator
 from tests.acceptance.harness import Installation
 
 Make = Callable[..., Installation]
+SSHD_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that names SSH_SERVERS runs against each of them: the simulator's own, and OpenSSH's."""
+    servers = getattr(metafunc.module, "SSH_SERVERS", None)
+    if servers is not None and "ssh_server" in metafunc.fixturenames:
+        metafunc.parametrize("ssh_server", servers, indirect=True)
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def ssh_server(request: pytest.FixtureRequest) -> str:
+    """The kind of SSH server in front of each machine."""
+    kind: str = getattr(request, "param", "built-in")
+    if kind == "openssh" and shutil.which("sshd", path=SSHD_PATH) is None:
+        pytest.skip("OpenSSH's sshd is not installed, so nothing was shown against it")
+    return kind
+
+
+@pytest.fixture
+def make(tmp_path: Path, ssh_server: str) -> Iterator[Make]:
     """Make an installation with a simulated cloud of its own; everything is ended after the test."""
     with ExitStack() as stack:
         count = 0
@@ -24,7 +44,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
         def _make(config: SimConfig | None = None, **environ: str) -> Installation:
             nonlocal count
             count += 1
-            sim = stack.enter_context(Simulator(config or SimConfig(boot_seconds=0.2)))
+            config = config or SimConfig(boot_seconds=0.2)
+            sim = stack.enter_context(Simulator(replace(config, openssh=ssh_server == "openssh")))
             home = tmp_path / f"home {count}"
             home.mkdir(mode=0o700)
             installation = Installation(home, sim, environ)

@@ -13,6 +13,8 @@ from tests.acceptance.harness import Installation
 
 STATES = ("queued", "deploying", "booting", "running", "finishing")
 
+SSH_SERVERS = ("built-in", "openssh")
+
 
 def _talk(until: Path) -> str:
     """Counts until the file is there: a log in which a gap or a repeat shows, of a job that waits for us."""

@@ -24,6 +24,8 @@ AWKWARD: dict[str, tuple[str, bytes]] = {
     "empty input": ("cat; echo end", b"end\n"),
 }
 
+SSH_SERVERS = ("built-in", "openssh")
+
 
 @pytest.mark.parametrize("case", AWKWARD)
 def test_awkward_output(served: Installation, case: str) -> None:

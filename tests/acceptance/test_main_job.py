@@ -17,6 +17,8 @@ while True:
     signal.pause()
 """
 
+SSH_SERVERS = ("built-in", "openssh")
+
 
 def test_a_job_that_succeeds(served: Installation) -> None:
     done = served.run(
