@@ -215,7 +215,7 @@ def test_a_cancelled_job_gets_no_go(world: World) -> None:
 
 
 def test_go_is_ordered_at_its_first_time(world: World) -> None:
-    """The answer to `go` was lost: the second order keeps the moment of the first, which may have begun it."""
+    """The answer to `go` was lost: the second order keeps the moment of the first, which may have worked."""
     from datetime import timedelta
 
     from jobs.store import leases
