@@ -398,15 +398,13 @@ fi
 exec 6<&0 </dev/null 8<>alive
 exec 7<alive 8>&-
 (
+trap 'while kill "${!-}"; do sleep 0.05; done; exit' TERM
 exec 6<&- >/dev/null 2>&1
-trap 'kill "$child" 2>/dev/null; exit' TERM
 cat <&7 &
-child=$!
-wait "$child"
+wait $!
 while unfinished; do
 sleep 1 &
-child=$!
-wait "$child"
+wait $!
 done
 ) &
 over=$!
@@ -414,11 +412,10 @@ exec 7<&-
 watch=
 if [ -p /dev/fd/6 ] || [ -S /dev/fd/6 ]; then
 (
+trap 'while [ $! != "$over" ] && kill $!; do sleep 0.05; done; exit' TERM
 exec >/dev/null 2>&1
 cat <&6 &
-child=$!
-trap 'kill "$child" 2>/dev/null; exit' TERM
-wait "$child"
+wait $!
 kill "$over"
 ) &
 watch=$!

@@ -433,15 +433,15 @@ follow() {
     # over: lives until nobody writes the log any more. The end of the pipe tells of the supervisor's and the
     # keeper's; only if both were killed while the command goes on does it have to look again and again.
     (
+        # Whoever is ended takes its child along. `$!` is set at once, a variable of ours a moment late; and once
+        # is not enough, for a child that is not the cat yet loses a signal that we catch.
+        trap 'while kill "${!-}"; do sleep 0.05; done; exit' TERM
         exec 6<&- >/dev/null 2>&1
-        trap 'kill "$child" 2>/dev/null; exit' TERM
         cat <&7 &
-        child=$!
-        wait "$child"
+        wait $!
         while unfinished; do
             sleep 1 &
-            child=$!
-            wait "$child"
+            wait $!
         done
     ) &
     over=$!
@@ -449,11 +449,10 @@ follow() {
     watch=
     if [ -p /dev/fd/6 ] || [ -S /dev/fd/6 ]; then
         (
+            trap 'while [ $! != "$over" ] && kill $!; do sleep 0.05; done; exit' TERM
             exec >/dev/null 2>&1
             cat <&6 &
-            child=$!
-            trap 'kill "$child" 2>/dev/null; exit' TERM
-            wait "$child"
+            wait $!
             kill "$over"
         ) &
         watch=$!
