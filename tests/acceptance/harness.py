@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from jobs.store import leases
 from runner.client import Client
 from runner.sim.simulator import Simulator
 from tests.waiting import wait_until
@@ -89,10 +90,9 @@ class Installation:
                 stderr=log,
             )
         service = self.service
-        wait_until(
-            lambda: service.poll() is not None or self.status()["workers"],
-            what=f"the service ({self.tail()})",
-        )
+        with self.quick() as client:
+            db = client.database
+            wait_until(lambda: service.poll() is not None or leases.workers(db), what="the service")
         assert service.poll() is None, self.tail()
         return service
 
@@ -168,4 +168,5 @@ class Installation:
         if self.service is not None and self.service.poll() is None:
             self.service.send_signal(signal.SIGCONT)
             self.stop()
-        self.run("down", "--force")
+        if (self.home / "runner.db.service.json").exists():  # one in the background, perhaps
+            self.run("down", "--force")
