@@ -37,12 +37,13 @@ def _id(document: Path) -> str:
     return document.relative_to(ROOT).as_posix()
 
 
+@pytest.mark.timeout(300)
 def test_the_commands_of_the_readme(installation: Installation, tmp_path: Path) -> None:
     """In their order, as one person would type them; what they are shown to print, they print."""
     ran = []
     for block in _blocks(README, "console"):
         for words, shown in _commands(block):
-            done = installation.run(*words, cwd=tmp_path, input=installation.sim.token.encode() + b"\n")
+            done = installation.run(*words, cwd=tmp_path, stdin=installation.sim.token.encode() + b"\n")
             said = done.stdout + done.stderr
             assert done.returncode == 0, (words, said)
             if words[0] != "init":
