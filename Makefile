@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a newcomer needs; both bring what they need into .venv.
 # Only python3 (3.11 or later) and make have to be there already.
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint types imports check lock clean
+.PHONY: demo test bench picture lint types imports check lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,7 +27,7 @@ types: .venv/ready
 	@$(PY) -m mypy
 
 imports: .venv/ready
-	@$(BIN)/python -m importlinter.cli lint-imports 2>/dev/null || $(BIN)/lint-imports
+	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 check: test lint types imports
 
@@ -39,6 +39,14 @@ check: test lint types imports
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# After a change of the dependencies in pyproject.toml.
+lock: .venv/ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q \
+	  pyproject.toml -o requirements.lock
+	@$(BIN)/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q \
+	  pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 
 clean:
 	rm -rf .venv

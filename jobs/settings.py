@@ -47,6 +47,7 @@ class Settings:
     default_max_runtime: int
     boot_timeout: int
     deploy_quarantine: int
+    api_rate: int
     max_instances: int
     max_burn: Micros | None
     billing_minimum_minutes: int
@@ -134,6 +135,7 @@ _SETTINGS: Mapping[str, _Setting] = {
     "default_max_runtime": _Setting("RUNNER_DEFAULT_MAX_RUNTIME", DAY, parse_duration),
     "boot_timeout": _Setting("RUNNER_BOOT_TIMEOUT", 15 * 60, parse_duration),
     "deploy_quarantine": _Setting("RUNNER_DEPLOY_QUARANTINE", 60, parse_duration),
+    "api_rate": _Setting("RUNNER_API_RATE", 2, values.whole_number(1, 100)),
     "max_instances": _Setting("RUNNER_MAX_INSTANCES", 20, values.whole_number(1, 100_000)),
     "max_burn": _Setting("RUNNER_MAX_BURN", None, parse_usd),
     "billing_minimum_minutes": _Setting("RUNNER_BILLING_MINIMUM_MINUTES", 0, values.whole_number(0, 44_640)),

@@ -223,7 +223,8 @@ class Client:
     def submit_many(self, specs: Iterable[JobSpec]) -> list[Job]:
         """Queue many jobs in one transaction: all of them, or with InvalidJob none."""
         defaults = job_defaults(Path.cwd(), home=self._settings.home)
-        valid = [self.validate(spec, defaults) for spec in specs]
+        valid = [validate(spec, self._settings, defaults) for spec in specs]
+        self._check_products(valid)
         submitted = submissions.submit(self.database, valid)
         views = {view.id: view for view in reads.some(self.database, [item.id for item in submitted])}
         return [Job(self, views[item.id]) for item in submitted]
@@ -241,13 +242,7 @@ class Client:
         if defaults is None:
             defaults = job_defaults(Path.cwd(), home=self._settings.home)
         found = validate(spec, self._settings, defaults, sources)
-        kept = catalog.offers(self.database)
-        known = kept[0] if kept is not None else None
-        for product in found.products:
-            if known is not None and product not in known:
-                near = ", ".join(_near(product, known))
-                hint = f"did you mean {near}?" if near else "`runner gpus` shows those that there are."
-                raise InvalidJob(f"Massed Compute lists no product {product!r}; {hint}")
+        self._check_products([found])
         return found
 
     def get(self, reference: str) -> Job:
@@ -287,6 +282,18 @@ class Client:
         finally:
             if not existed:
                 daemon.stop(self._settings)
+
+    def _check_products(self, specs: Iterable[Spec]) -> None:
+        """Refuse a product that the API did not list last; one look at the inventory serves all *specs*."""
+        kept = catalog.offers(self.database)
+        if kept is None:  # nobody ever asked
+            return
+        known, _ = kept
+        for product in (product for spec in specs for product in spec.products):
+            if product not in known:
+                near = ", ".join(_near(product, known))
+                hint = f"did you mean {near}?" if near else "`runner gpus` shows those that there are."
+                raise InvalidJob(f"Massed Compute lists no product {product!r}; {hint}")
 
     def _show(self, job_id: str) -> JobView:
         return reads.show(self.database, job_id)

@@ -103,7 +103,7 @@ def serve(
         raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
     db = open_database(settings.database_url)
     stopping = threading.Event()
-    gate = DatabaseGate(db, stopping)
+    gate = DatabaseGate(db, stopping, settings.api_rate)
     with (
         _closing(db),
         _locked(settings, background),
@@ -206,6 +206,7 @@ def settings_environ(settings: Settings) -> dict[str, str]:
         "RUNNER_DATABASE_URL": settings.database_url,
         "RUNNER_API_URL": settings.api_url,
         "RUNNER_FLEET": settings.fleet,
+        "RUNNER_API_RATE": str(settings.api_rate),
     }
     if settings.api_token is not None:
         environ["MASSED_COMPUTE_API_KEY"] = settings.api_token.reveal()

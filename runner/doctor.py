@@ -126,7 +126,8 @@ def _cloud(settings: Settings, db: Database) -> Iterator[Finding]:
     from workers.cloud.client import Cloud
     from workers.steps.gate import DatabaseGate
 
-    with Cloud(settings.api_url, settings.api_token, gate=DatabaseGate(db, threading.Event())) as cloud:
+    gate = DatabaseGate(db, threading.Event(), settings.api_rate)
+    with Cloud(settings.api_url, settings.api_token, gate=gate) as cloud:
         try:
             cloud.validate_token(deadline_s=API_SECONDS)
         except RunnerError as error:

@@ -1,4 +1,4 @@
-"""What all workers share about the API: its two requests a second, and what it said lately.
+"""What all workers share about the API: its few requests a second, and what it said lately.
 
 The tickets are one row: the moment at which the next call may begin. Who is urgent may book ahead of
 now, who is not must find the row near it; so a share is always left for terminate and list, however
@@ -17,25 +17,29 @@ from jobs.models import Fact, Ticket
 from jobs.store.database import Database
 from jobs.store.leases import upsert
 
-INTERVAL = timedelta(milliseconds=500)
-"""Two requests a second: clients of the live service that stay below it are not refused."""
+A_SECOND = 2
+"""Requests: clients of the live service that stay at it are not refused."""
 
-BOOK_AHEAD = (timedelta(seconds=4), timedelta(seconds=2), timedelta(milliseconds=500), timedelta(0))
-"""How far ahead of now a call may book, in the order terminate, list, deploy, rest."""
+BOOK_AHEAD = (8, 4, 1, 0)
+"""How many turns ahead of now a call may book, in the order terminate, list, deploy, rest."""
 
 
-def take_ticket(db: Database, priority: int) -> tuple[bool, float]:
-    """Try for a turn. Returns (True, seconds until it) or (False, seconds until a try makes sense)."""
-    ahead = BOOK_AHEAD[min(priority, len(BOOK_AHEAD) - 1)]
+def take_ticket(db: Database, priority: int, a_second: int = A_SECOND) -> tuple[bool, float]:
+    """Try for a turn, of which there are *a_second*.
+
+    Returns (True, seconds until it) or (False, seconds until a try makes sense).
+    """
+    interval = timedelta(seconds=1) / a_second
+    ahead = interval * BOOK_AHEAD[min(priority, len(BOOK_AHEAD) - 1)]
     with db.write() as session:
         now = db.now(session)
         next_at = session.execute(select(Ticket.next_at).where(Ticket.id == 1).with_for_update()).scalar_one()
-        if next_at - now > BOOK_AHEAD[0] + INTERVAL:
+        if next_at - now > interval * (BOOK_AHEAD[0] + 1):
             next_at = now  # nobody books so far ahead: a clock was set back
         turn = max(next_at, now)  # a quiet second is not saved up
         if turn - now > ahead:
             return False, (turn - now - ahead).total_seconds()
-        session.execute(update(Ticket).where(Ticket.id == 1).values(next_at=turn + INTERVAL))
+        session.execute(update(Ticket).where(Ticket.id == 1).values(next_at=turn + interval))
         return True, (turn - now).total_seconds()
 
 

@@ -25,7 +25,9 @@ def find(db: Database, reference: str) -> str:
     An exact id, else the newest job of exactly that name, else the one job whose id begins so.
     Raises JobNotFound or AmbiguousJob.
     """
-    if not reference.isprintable():  # neither ids nor names hold such, and a NUL PostgreSQL would not even take
+    if (
+        not reference.isprintable()
+    ):  # neither ids nor names hold such, and a NUL PostgreSQL would not even take
         raise JobNotFound(f"No job is called {reference!r}; `runner ls` shows those that there are.")
     with db.read() as session:
         exact = session.execute(select(Job.id).where(Job.id == reference)).scalar()

@@ -35,7 +35,9 @@ def refresh_inventory(client: Client) -> bool:
         return False
     try:
         with Cloud(
-            settings.api_url, settings.api_token, gate=DatabaseGate(client.database, threading.Event())
+            settings.api_url,
+            settings.api_token,
+            gate=DatabaseGate(client.database, threading.Event(), settings.api_rate),
         ) as cloud:
             products = cloud.list_products(deadline_s=SECONDS)
     except RunnerError as error:

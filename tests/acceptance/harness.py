@@ -37,6 +37,7 @@ class Installation:
             "RUNNER_HOME": str(home),
             "RUNNER_API_URL": sim.url,
             "MASSED_COMPUTE_API_KEY": sim.token,
+            "RUNNER_API_RATE": "20",
             **(extra or {}),
         }
         self.service: subprocess.Popen[bytes] | None = None

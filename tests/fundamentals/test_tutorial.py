@@ -25,7 +25,7 @@ def client(cloud: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("MASSED_COMPUTE_API_KEY", cloud.token)
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    with runner.Client(home=home, api_url=cloud.url) as client:
+    with runner.Client(home=home, api_url=cloud.url, api_rate=20) as client:
         yield client
 
 

@@ -45,6 +45,15 @@ def admit(ctx: Context, job_id: str) -> None:
     if lease is None:
         return
     try:
+        _decide(ctx, job_id, lease)
+    except Stale:
+        log.info("job %s was cancelled, or has another holder", job_id)
+    finally:
+        leases.release_job(ctx.db, job_id, lease)  # changes nothing where the job has moved on
+
+
+def _decide(ctx: Context, job_id: str, lease: JobLease) -> None:
+    try:
         _admit(ctx, job_id, lease)
     except _Waits as wait:
         log.info("job %s waits: %s", job_id, wait.detail)
@@ -60,8 +69,6 @@ def admit(ctx: Context, job_id: str) -> None:
     except _Refused as refused:
         log.info("job %s cannot start: %s", job_id, refused.detail)
         admission.refuse(ctx.db, job_id, lease, refused.event, refused.reason, refused.detail)
-    except Stale:
-        leases.release_job(ctx.db, job_id, lease)
 
 
 def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:

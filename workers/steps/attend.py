@@ -87,7 +87,7 @@ class _Visit:
 
     def _in_touch(self, work: Work) -> None:
         self.failures = 0
-        if self.silent or work.number is None:
+        if self.silent or work.unreachable_since is not None:  # said by this holder, or by one before it
             self.silent = False
             attempts.note_unreachable(self.ctx.db, work, self.lease, None)
 

@@ -97,7 +97,7 @@ def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
     now = ctx.db.clock()
     expires_at = work.expires_at
     if work.requested_at is not None and work.price:
-        minutes = money.affordable_minutes(work.max_cost, work.price)
+        minutes = money.affordable_minutes(work.max_cost - work.spent, work.price)
         expires_at = min(expires_at, work.requested_at + timedelta(seconds=minutes * 60 - 1))
     by_money = expires_at - timedelta(seconds=money.ENDING_SECONDS)
     by_time = now + timedelta(seconds=work.max_runtime)

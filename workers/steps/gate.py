@@ -1,4 +1,4 @@
-"""The turn of every API call: two a second for all workers together, the urgent ones first."""
+"""The turn of every API call: a few a second for all workers together, the urgent ones first."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from workers.cloud.client import Priority
 class DatabaseGate:
     """Takes turns from the one row that all workers share."""
 
-    def __init__(self, db: Database, stopping: threading.Event) -> None:
+    def __init__(self, db: Database, stopping: threading.Event, a_second: int = limits.A_SECOND) -> None:
         self._db = db
+        self._a_second = a_second
         self._stopping = stopping
 
     def enter(self, priority: Priority, deadline_s: float) -> None:
@@ -26,7 +27,7 @@ class DatabaseGate:
         """
         end = time.monotonic() + deadline_s
         while True:
-            taken, seconds = limits.take_ticket(self._db, int(priority))
+            taken, seconds = limits.take_ticket(self._db, int(priority), self._a_second)
             if taken:
                 if self._stopping.wait(seconds) and priority >= Priority.DEPLOY:
                     raise RateLimited("the worker is stopping", status=None)
@@ -34,7 +35,7 @@ class DatabaseGate:
             seconds += random.uniform(0.01, 0.1)  # so that those who wait do not come back together
             if time.monotonic() + seconds > end:
                 raise RateLimited(
-                    "too many calls wait for their turn: the API gets two a second", status=None
+                    f"too many calls wait for their turn: the API gets {self._a_second} a second", status=None
                 )
             if self._stopping.wait(seconds):
                 raise RateLimited("the worker is stopping", status=None)

@@ -121,6 +121,8 @@ def describe(record: ExitRecord, max_runtime: int, max_cost: int) -> str:
             return f"stopped before it could cost more than ${money.format_usd(max_cost)}, its max-cost"
         case "cancelled_by_user":
             return "stopped as its user asked"
+        case "lost":
+            return "its supervisor was killed, and with it the knowledge of how the command ended"
         case _:
             return f"ended: {record.cause}"
 
