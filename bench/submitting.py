@@ -21,7 +21,7 @@ BIAS_SINGLE = (
     "nothing; ours reads runner.toml and the inventory, writes job and event, and reads the job back."
 )
 BIAS_MANY = (
-    "As above; one transaction on both sides, so this is mostly the work of checking 1,000 jobs in Python."
+    "As above; one transaction on both sides, so this is mostly the work of Python on 1,000 jobs."
 )
 
 
