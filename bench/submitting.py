@@ -20,9 +20,7 @@ BIAS_SINGLE = (
     "No service is running, so nobody else writes. The plain side writes one row in one statement and checks "
     "nothing; ours reads runner.toml and the inventory, writes job and event, and reads the job back."
 )
-BIAS_MANY = (
-    "As above; one transaction on both sides, so this is mostly the work of Python on 1,000 jobs."
-)
+BIAS_MANY = "As above; one transaction on both sides, so this is mostly the work of Python on 1,000 jobs."
 
 
 def measure() -> Iterator[Row]:
