@@ -67,10 +67,8 @@ def draw(text: str) -> None:
         for line in text.split("\n"):
             # A terminal ends its lines with CR LF; a bare CR before text begins the line again.
             last = line.rstrip("\r").rsplit("\r", 1)[-1]
-            for part in AnsiDecoder().decode(last):
-                console.print(part, soft_wrap=False)
-            if not last:
-                console.print()
+            console.print(AnsiDecoder().decode_line(last))
+        console.print()  # room for what hangs below the last line
         svg = console.export_svg(title="runner demo", theme=MONOKAI, unique_id="demo")
     # No fonts from elsewhere: the reader's own monospace will do.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
