@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, Instance
@@ -68,16 +68,15 @@ def accepted(db: Database, uuids: Sequence[str]) -> None:
     """The API acknowledged the end of these machines: their meters stop. Only absences after this count."""
     with db.write() as session:
         now = db.now(session)
-        session.execute(
-            update(Instance)
-            .where(Instance.uuid.in_(uuids), Instance.state == "doomed")
-            .values(
-                terminate_accepted_at=func.coalesce(Instance.terminate_accepted_at, now),
-                terminate_error=None,
-                terminate_next_at=now + LAG,
-                missing_since=None,
-            )
-        )
+        query = select(Instance).where(Instance.uuid.in_(uuids), Instance.state == "doomed")
+        for row in session.execute(query.with_for_update()).scalars():
+            before = row.terminate_accepted_at
+            # Listed long after the first one was accepted: it lived on in spite of that, and was billed on.
+            if before is None or (row.seen_at is not None and row.seen_at > before + LAG / 2):
+                row.terminate_accepted_at = now
+            row.terminate_error, row.missing_since = None, None
+            row.terminate_next_at = now + LAG
+        session.flush()
 
 
 def refused(db: Database, uuids: Sequence[str], error: str, pause: timedelta) -> None:

@@ -142,13 +142,18 @@ def never_seen(look: Look, row: Instance, listed: Listed, quarantine: timedelta)
         return
     if row.state == "intended":
         _orphaned_intent(look, row, attempt)
-    elif row.unknown_at is not None and listed.complete and listed.began_at >= row.unknown_at + quarantine:
+    # A listing that is never complete proves nothing; past its expiry a machine is ended on sight by all.
+    elif (
+        row.unknown_at is not None
+        and listed.began_at >= row.unknown_at + quarantine
+        and (listed.complete or look.now > row.expires_at)
+    ):
         _absent(look, row, attempt)
 
 
 def unseen(look: Look, row: Instance, listed: Listed, *, proves: bool) -> bool:
     """A machine that was there is not listed; returns whether it is to be asked for by its uuid."""
-    if row.state not in RENTED or not listed.complete:
+    if row.state not in RENTED:
         return False
     if row.requested_at is not None and listed.began_at < row.requested_at:
         return False  # it was asked for after this listing began

@@ -401,3 +401,18 @@ def test_by_uuid_tells_ours_from_strangers(world: World) -> None:
     assert [row.uuid for row in doom.instances(world.db)] == [uuid]
     observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
     assert doom.instances(world.db) == []
+
+
+def test_who_lived_on_after_an_accepted_terminate_is_billed_to_the_next_one(world: World) -> None:
+    job_id, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease)
+    (machine,) = doom.due(world.db)
+    doom.accepted(world.db, [machine.uuid])  # and nothing happens
+    for _ in range(4):
+        world.clock.advance(30)
+        world.list()
+    (again,) = doom.due(world.db)
+    assert again.uuid == machine.uuid
+    doom.accepted(world.db, [again.uuid])
+    assert world.instance(attempt_id).terminate_accepted_at == world.clock.now
+    assert world.show(job_id).attempts[0].minutes == 2

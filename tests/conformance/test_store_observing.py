@@ -557,3 +557,27 @@ def test_a_doomed_machine_that_lives_on_is_terminated_again(world: World) -> Non
     assert doom.due(world.db) == []
     world.clock.advance(6)
     assert len(doom.due(world.db)) == 1
+
+
+def test_a_machine_missing_from_an_incomplete_listing_is_asked_for(world: World) -> None:
+    """One item that nobody can read must not keep every job of the account from its end."""
+    job_id, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease)
+    world.terminate()
+    world.clock.advance(1)
+    (doubted,) = world.list(complete=False).doubted
+    assert world.instance(attempt_id).missing_since is None
+    observing.proved_gone(world.db, world.lead, doubted[0], "404")
+    ending.settle(world.db, world.lead)
+    assert world.show(job_id).final
+
+
+def test_a_deploy_under_incomplete_listings_is_given_up_at_its_expiry(world: World) -> None:
+    job_id, attempt_id, lease = world.order()
+    attempts.deploy_unknown(world.db, world.work(attempt_id), lease)
+    world.clock.advance(4400)
+    world.list(complete=False)
+    assert world.show(job_id).state is State.DEPLOYING
+    world.clock.advance(200)
+    world.list(complete=False)
+    assert world.instance(attempt_id).state == "absent"
