@@ -262,7 +262,8 @@ class Client:
                 states = [State(name) for name in names]
             except ValueError:
                 known = ", ".join(State)
-                raise InvalidJob(f"{names!r} is not a state of a job; the states are {known}.") from None
+                wrong = ", ".join(name for name in names if name not in set(State))
+                raise InvalidJob(f"{wrong!r} is no state of a job; the states are {known}.") from None
         return reads.listing(self.database, states=states, limit=limit)
 
     @contextmanager
@@ -284,16 +285,32 @@ class Client:
                 daemon.stop(self._settings)
 
     def _check_products(self, specs: Iterable[Spec]) -> None:
-        """Refuse a product that the API did not list last; one look at the inventory serves all *specs*."""
+        """Refuse what the inventory that was listed last shows to be hopeless; one look serves all *specs*."""
         kept = catalog.offers(self.database)
         if kept is None:  # nobody ever asked
             return
         known, _ = kept
-        for product in (product for spec in specs for product in spec.products):
-            if product not in known:
-                near = ", ".join(_near(product, known))
-                hint = f"did you mean {near}?" if near else "`runner gpus` shows those that there are."
-                raise InvalidJob(f"Massed Compute lists no product {product!r}; {hint}")
+        for spec in specs:
+            for product in spec.products:
+                offer = known.get(product)
+                if offer is None:
+                    near = ", ".join(_near(product, known))
+                    hint = f"did you mean {near}?" if near else "`runner gpus` shows those that there are."
+                    raise InvalidJob(f"Massed Compute lists no product {product!r}; {hint}")
+                if offer.price is not None:
+                    self._check_ceiling(spec, product, offer.price)
+
+    def _check_ceiling(self, spec: Spec, product: str, price: int) -> None:
+        """Refuse a ceiling that would stop the command before it has had a minute, with the arithmetic."""
+        billed = max(1, self._settings.billing_minimum_minutes)
+        minutes = money.affordable_minutes(spec.max_cost, price)
+        left = minutes * 60 - 1 - money.ENDING_SECONDS
+        if minutes < billed or left < money.LEAST_SECONDS:
+            raise InvalidJob(
+                f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for {minutes} whole "
+                f"minutes of {product} at ${money.format_usd(price)} an hour, and {money.ENDING_SECONDS} s of them "
+                f"are kept for the end; a job needs {money.LEAST_SECONDS} s before that. Raise --max-cost."
+            )
 
     def _show(self, job_id: str) -> JobView:
         return reads.show(self.database, job_id)

@@ -15,7 +15,7 @@ import psutil
 from jobs import ids, meter, money
 from jobs.errors import RunnerError
 from jobs.settings import Settings
-from jobs.store import doom, leases, schema
+from jobs.store import doom, leases, reads, schema
 from jobs.store.database import Database
 from runner import daemon
 
@@ -110,6 +110,8 @@ def _service(settings: Settings, db: Database) -> Finding:
             return Finding(
                 "service", False, f"not running, while {machines} machines are rented", "runner up"
             )
+        if waiting := reads.unfinished(db):
+            return Finding("service", False, f"not running, while {waiting} jobs wait", "runner up")
         return Finding("service", True, "not running (nothing needs it now)")
     for worker in leases.workers(db):
         if worker.note:

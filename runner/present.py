@@ -151,11 +151,12 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
     ]
     if last is not None:
         rows += [
-            ("machine", f"{last.instance_name} {last.instance_uuid or ''} ({last.instance_state})"),
+            ("machine", f"{last.instance_name} ({last.instance_state})"),
+            ("uuid", last.instance_uuid or "-"),
             ("expires", time_text(last.expires_at) or "-"),
             ("deadline", time_text(last.deadline_at) or "-"),
             ("host key", last.host_key_check or "-"),
-            ("log", f"{last.log_bytes} bytes, {last.log_end or 'open'}"),
+            ("log", f"{last.log_bytes} bytes" + (f", {last.log_end}" if last.log_end else "")),
         ]
         if last.leak_suspected:
             rows.append(

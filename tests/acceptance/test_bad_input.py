@@ -180,3 +180,10 @@ def test_a_database_that_is_read_only(installation: Installation) -> None:
     done = installation.run("submit", *GPU, "--", "true")
     assert done.returncode == UNREACHABLE
     _one_sentence(done.stderr, "read-only")
+
+
+def test_a_ceiling_that_is_too_small_is_refused_once_the_price_is_known(served: Installation) -> None:
+    served.final(served.submit("true"))
+    done = served.run("submit", *GPU, "--max-cost", "0.02", "--", "true")
+    assert done.returncode == USAGE
+    _one_sentence(done.stderr, "pays for 1 whole minutes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 import threading
 import time
@@ -92,7 +93,7 @@ def whole(host: Host, got: bytes | bytearray, end: MachineState | None, code: in
 
 
 def python(code: str) -> str:
-    return f"{sys.executable} -c '{code}'"
+    return f"{shlex.quote(sys.executable)} -c '{code}'"
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_an_attempt_that_moved_on_is_let_go(held: Held | None) -> None:
 
 def _work(**values: Any) -> Work:
     """Only what the deadline is made of."""
-    names = {name: None for name in Work.__dataclass_fields__}
+    names = dict.fromkeys(Work.__dataclass_fields__)
     standard = {
         "requested_at": NOW,
         "expires_at": NOW + timedelta(hours=10),
