@@ -285,7 +285,7 @@ class Client:
                 daemon.stop(self._settings)
 
     def _check_products(self, specs: Iterable[Spec]) -> None:
-        """Refuse what the inventory that was listed last shows to be hopeless; one look serves all *specs*."""
+        """Refuse what the inventory that was listed last shows to be hopeless; one look serves all."""
         kept = catalog.offers(self.database)
         if kept is None:  # nobody ever asked
             return
@@ -307,9 +307,9 @@ class Client:
         left = minutes * 60 - 1 - money.ENDING_SECONDS
         if minutes < billed or left < money.LEAST_SECONDS:
             raise InvalidJob(
-                f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for {minutes} whole "
-                f"minutes of {product} at ${money.format_usd(price)} an hour, and {money.ENDING_SECONDS} s of them "
-                f"are kept for the end; a job needs {money.LEAST_SECONDS} s before that. Raise --max-cost."
+                f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for {minutes} "
+                f"whole minutes of {product} at ${money.format_usd(price)} an hour. {money.ENDING_SECONDS} s of "
+                f"them are kept for the end, and a job needs {money.LEAST_SECONDS} s before that: raise it."
             )
 
     def _show(self, job_id: str) -> JobView:
