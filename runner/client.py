@@ -308,8 +308,9 @@ class Client:
         if minutes < billed or left < money.LEAST_SECONDS:
             raise InvalidJob(
                 f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for {minutes} "
-                f"whole minutes of {product} at ${money.format_usd(price)} an hour. {money.ENDING_SECONDS} s of "
-                f"them are kept for the end, and a job needs {money.LEAST_SECONDS} s before that: raise it."
+                f"whole minutes of {product} at ${money.format_usd(price)} an hour. "
+                f"{money.ENDING_SECONDS} s of them are kept for the end, and a job needs "
+                f"{money.LEAST_SECONDS} s before that: raise it."
             )
 
     def _show(self, job_id: str) -> JobView:
