@@ -307,8 +307,8 @@ class Client:
         left = minutes * 60 - 1 - money.ENDING_SECONDS
         if minutes < billed or left < money.LEAST_SECONDS:
             raise InvalidJob(
-                f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for {minutes} "
-                f"whole minutes of {product} at ${money.format_usd(price)} an hour. "
+                f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for "
+                f"{minutes} whole minutes of {product} at ${money.format_usd(price)} an hour. "
                 f"{money.ENDING_SECONDS} s of them are kept for the end, and a job needs "
                 f"{money.LEAST_SECONDS} s before that: raise it."
             )
