@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
 LOOK_SECONDS = 1.0
-STACK_BYTES = 512 * 1024
+LEAVE_SECONDS = 4.0
+"""How long a stop waits for attendants. Who hangs on a machine that does not answer is left behind: the next
+holder goes on from what is stored."""
 
 
 class Attendants:
@@ -60,8 +62,8 @@ class Attendants:
                 name=f"attend-{attempt_id[-6:]}",
                 daemon=True,
             )
+            thread.start()  # if that fails, the lease must run out: nobody may be listed who does not work
             self._busy[attempt_id] = (control, lease, thread)
-            thread.start()
         return True
 
     def close(self) -> None:
@@ -74,18 +76,19 @@ class Attendants:
         self.woken.set()
 
     def stop(self) -> None:
-        """Wait until all have handed back."""
+        """Wait until all have handed back, but for those who cannot be waited for."""
         self.close()
         with self._lock:
             threads = [thread for _, _, thread in self._busy.values()]
+        end = time.monotonic() + LEAVE_SECONDS
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, end - time.monotonic()))
         self._stopped.set()
         self.woken.set()
         if self._keeper is not None:
             self._keeper.join()
         if self._book is not None:
-            self._book.close()
+            self._book.close(LEAVE_SECONDS)
 
     @property
     def count(self) -> int:
@@ -130,6 +133,8 @@ class Attendants:
                 self._tell(busy, held)
             except DatabaseError as error:
                 log.warning("the leases wait: %s", error)
+            except Exception:
+                log.exception("the leases wait")  # whatever it is: without us nobody hears of a cancel
             self.woken.wait(LOOK_SECONDS if self.count else HEARTBEAT_SECONDS)
             self.woken.clear()
 

@@ -75,10 +75,11 @@ class _Visit:
         """One step of the attempt; True where nothing is left to attend to."""
         if self.machine is None:
             self.machine = self._reach(work)
+            if work.state is State.RUNNING and (self.failures or work.unreachable_since is not None):
+                self.machine.state(work.attempt_id)  # a login alone does not show that its supervisor answers
         self._in_touch(work)
         if work.state is State.BOOTING:
-            boot(self.ctx, work, self.lease, self.machine, self.control)
-            return False
+            return not boot(self.ctx, work, self.lease, self.machine, self.control)
         return run(self.ctx, work, self.lease, self.machine, self.control, self.book)
 
     def _reach(self, work: Work) -> Machine:

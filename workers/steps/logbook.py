@@ -83,7 +83,7 @@ class Logbook:
         self._changed = threading.Condition()
         self._states: dict[int, _State] = {}
         self._closing = False
-        self._thread = threading.Thread(target=self._write_all, name="logbook", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="logbook", daemon=True)
         self._thread.start()
 
     def open(self, attempt_id: str, lease: AttemptLease, offset: int) -> Sink:
@@ -93,12 +93,12 @@ class Logbook:
             self._states[id(state)] = state
         return Sink(self, state)
 
-    def close(self) -> None:
-        """Commit what is there and end the thread."""
+    def close(self, seconds: float | None = None) -> None:
+        """Commit what is there and end the thread; wait for it for *seconds* at most."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(seconds)
 
     def _put(self, state: _State, data: bytes) -> None:
         with self._changed:
@@ -116,13 +116,10 @@ class Logbook:
 
     def _flush(self, state: _State) -> int:
         with self._changed:
-            self._changed.wait_for(lambda: state.stale or state.committed == state.received or self._ended())
-            if state.stale or state.committed != state.received:
+            self._changed.wait_for(lambda: state.stale or state.committed == state.received)
+            if state.committed != state.received:
                 raise Stale
             return state.committed
-
-    def _ended(self) -> bool:
-        return self._closing and not self._thread.is_alive()
 
     def _drop(self, state: _State) -> None:
         with self._changed:
@@ -130,6 +127,15 @@ class Logbook:
             state.pending.clear()
             self._states.pop(id(state), None)
             self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            self._write_all()
+        finally:
+            with self._changed:  # what could not be written any more must keep nobody waiting
+                for state in self._states.values():
+                    state.stale = state.stale or state.committed != state.received
+                self._changed.notify_all()
 
     def _write_all(self) -> None:
         while True:
@@ -151,6 +157,11 @@ class Logbook:
                     return
                 self._pause(RETRY_SECONDS)
                 continue
+            except Exception:
+                # A bug, or a fault that nobody mapped. These attempts are put down, and taken up again where
+                # their stored logs end; without this thread all the others would wait for ever.
+                log.exception("the log of %d attempts could not be written", len(batch))
+                applied = [False] * len(batch)
             self._settle(batch, applied)
             # More may be on its way: the next commit is then shared by it.
             if not last:

@@ -11,6 +11,7 @@ from jobs.store import attempts, logs
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease
 from workers.ssh.connect import Machine
+from workers.ssh.errors import SshError
 from workers.ssh.tail import follow
 from workers.steps.context import Context
 from workers.steps.control import PATIENCE, Control
@@ -29,13 +30,11 @@ def run(
     """
     if work.stop_ordered_at is not None:
         control.cause, control.stop_ordered_at = work.stop_cause, work.stop_ordered_at
+    told = False  # whether the machine has heard of the stop, over this connection
     sink = book.open(work.attempt_id, lease, work.log_bytes)
     try:
         while True:
-            end = follow(machine, work.attempt_id, sink.received, sink.write, interrupt=control.interrupt)
-            if end is not None:
-                _ended(ctx, work, lease, machine, sink, end)
-                return True
+            # What was asked for is looked at first: who reconnected may have been told of it meanwhile.
             control.interrupt.clear()
             if control.stale or control.leaving:
                 sink.flush()
@@ -44,10 +43,19 @@ def run(
                 sink.flush()
                 _overdue(ctx, work, lease, control)
                 return True
-            if control.cause is not None and control.stop_ordered_at is None:
-                control.stop_ordered_at = attempts.order_stop(ctx.db, work, lease, control.cause)
+            if control.cause is not None and not told:
+                if control.stop_ordered_at is None:
+                    control.stop_ordered_at = attempts.order_stop(ctx.db, work, lease, control.cause)
                 state = machine.stop(work.attempt_id, control.cause, money.GRACE_SECONDS)
+                told = True
                 log.info("attempt %s: stopping (%s), it is %s", work.attempt_id, control.cause, state.kind)
+            end = follow(machine, work.attempt_id, sink.received, sink.write, interrupt=control.interrupt)
+            if end is not None:
+                _ended(ctx, work, lease, machine, sink, end)
+                return True
+    except SshError:
+        sink.flush()  # the machine may be gone, and these bytes with it
+        raise
     finally:
         sink.close()
 
