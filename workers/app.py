@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 
 QUEUE = "gpu-job-runner"
 RING_EXPIRES = 30
-TASK_THREADS = 8
+TASK_THREADS = 12
+MOST_ADMISSIONS = 8
+"""How many of the threads may wait for deploys: the end of a machine must never queue behind its like."""
 
 
 class _Loader(AppLoader):
@@ -127,10 +129,16 @@ class Engine:
 
     def _register(self) -> None:
         ctx, attendants = self.ctx, self.attendants
+        admissions = threading.Semaphore(MOST_ADMISSIONS)
 
         @self.app.task(name="admit", ignore_result=True)
         def _admit(job_id: str) -> None:
-            admit(ctx, job_id)
+            if not admissions.acquire(blocking=False):
+                return  # the observer rings again
+            try:
+                admit(ctx, job_id)
+            finally:
+                admissions.release()
 
         @self.app.task(name="attend", ignore_result=True)
         def _attend(attempt_id: str) -> None:

@@ -9,6 +9,7 @@ next tick.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ RING_AGAIN_SECONDS = 2.0
 LISTING_SECONDS = 10.0
 RENEW_SECONDS = leases.LEASE.total_seconds() / 3
 LEAST_PAUSE_SECONDS = 0.1
+LEAVE_SECONDS = 3.0
 MOST_QUESTIONS = 5
 """How many missing machines are asked for by uuid after one listing."""
 
@@ -74,12 +76,12 @@ class Observer:
         self._woken.set()
 
     def stop(self) -> None:
-        """Wait until the tick that is under way is over."""
+        """Wait until the tick that is under way is over, but not for an API that does not answer."""
         self._ctx.stopping.set()
         self._woken.set()
         for thread in (self._thread, self._ear):
             if thread is not None:
-                thread.join()
+                thread.join(LEAVE_SECONDS)
 
     def _hear(self) -> None:
         """Learn of what other processes wrote: a new job starts without anyone ringing."""
@@ -161,24 +163,27 @@ class Observer:
             quarantine=timedelta(seconds=ctx.settings.deploy_quarantine),
             first_seen=self._first_seen,
         )
-        for instance_id, uuid in findings.doubted[:MOST_QUESTIONS]:
-            self._ask(lead, instance_id, uuid)
         if findings.doomed:
             ctx.bells.terminate()
+        doubted = findings.doubted  # not in its order: the answer of one that fails must not hide the rest
+        for instance_id, uuid in random.sample(doubted, min(len(doubted), MOST_QUESTIONS)):
+            if ctx.stopping.is_set() or not self._ask(lead, instance_id, uuid):
+                break  # an API that does not answer must not keep the ceilings waiting
 
-    def _ask(self, lead: Lead, instance_id: int, uuid: str) -> None:
-        """A machine was not listed: ask for it by its uuid before it is called gone."""
+    def _ask(self, lead: Lead, instance_id: int, uuid: str) -> bool:
+        """A machine was not listed: ask for it by its uuid before it is called gone. Whether we were told."""
         try:
             found = self._ctx.cloud.get_instance(uuid, deadline_s=LISTING_SECONDS)
         except ApiError as error:
             log.warning("machine %s was not listed, and cannot be asked for: %s", uuid, error)
-            return
+            return False
         if found is None:
             observing.proved_gone(self._ctx.db, lead, instance_id, "404")
         elif found.terminal:
             observing.proved_gone(self._ctx.db, lead, instance_id, "status")
         else:
             observing.proved_alive(self._ctx.db, lead, instance_id)
+        return True
 
     def _remember(self, listed: Listed) -> None:
         """Since when each machine is known, for the grace of those that nobody claims."""

@@ -6,33 +6,36 @@ import hashlib
 import re
 
 from jobs.errors import BadRequest, FieldRefused, NoAnswer, NotFound, ServerTrouble
-from workers.cloud.client import Cloud
+from workers.cloud.client import DEADLINE_SECONDS, Cloud
 from workers.cloud.shapes import SshKey
 
 
-def ensure_account_key(cloud: Cloud, public_line: str, name_hint: str) -> tuple[str, ...]:
+def ensure_account_key(
+    cloud: Cloud, public_line: str, name_hint: str, *, deadline_s: float = DEADLINE_SECONDS
+) -> tuple[str, ...]:
     """The names under which the account knows our key; it is added where it is missing.
 
     Keys are compared by their text without the comment: a name that is taken is refused by the service also
-    for the same key. Empty where the account has no key API. Raises ApiError.
+    for the same key. Empty where the account has no key API. *deadline_s* is for each of three calls at most.
+    Raises ApiError.
     """
     wanted = _key(public_line)
     # Names may hold letters, digits and spaces only; the hash keeps two installations apart.
     hint = " ".join(re.sub(r"[^A-Za-z0-9]+", " ", name_hint).split())[:40]
     name = f"{hint} {hashlib.sha256(wanted.encode()).hexdigest()[:8]}".strip()
-    listed = cloud.list_keys()
+    listed = cloud.list_keys(deadline_s=deadline_s)
     if listed is None:
         return ()
     names = _ours(listed, wanted, name)
     if names:
         return names
     try:
-        cloud.add_key(name, wanted)
+        cloud.add_key(name, wanted, deadline_s=deadline_s)
     except NotFound:
         return ()
     except (BadRequest, FieldRefused, NoAnswer, ServerTrouble):
         # Somebody else may have added it meanwhile, or the answer was lost: the list knows.
-        names = _ours(cloud.list_keys() or (), wanted, name)
+        names = _ours(cloud.list_keys(deadline_s=deadline_s) or (), wanted, name)
         if not names:
             raise
         return names

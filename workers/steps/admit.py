@@ -83,12 +83,22 @@ def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:
         raise _Refused(Event.CANNOT_START, "deploy_failed", str(error)) from error
     except ApiError as error:
         raise _Waits(None, f"the API cannot be asked: {error}", pause(job.waits)) from error
+    names = _key_names(ctx, job_id)
     bounds = Limits(ctx.settings.max_instances, ctx.settings.max_burn)
     admitted = admission.admit(ctx.db, job_id, lease, plan, bounds)
     if isinstance(admitted, Full):
         raise _Waits("waiting_for_slot", admitted.detail, timedelta(seconds=random.uniform(1.0, 2.0)))
     log.info("job %s: renting %s as %s", job_id, plan.product, admitted.instance_name)
-    deploy(ctx, admitted.attempt_id, admitted.lease)
+    deploy(ctx, admitted.attempt_id, admitted.lease, names)
+
+
+def _key_names(ctx: Context, job_id: str) -> tuple[str, ...]:
+    try:
+        return inventory.key_names(ctx.db, ctx.cloud, ctx.key.public_line)
+    except ApiError as error:
+        # Two of the three ways in need no key on the account; the third is the startup command.
+        log.warning("job %s goes without the account's keys: %s", job_id, error)
+        return ()
 
 
 def _plan(ctx: Context, job: Candidate) -> Plan:

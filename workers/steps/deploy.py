@@ -34,13 +34,16 @@ DEADLINE_SECONDS = 12.0
 """The longest that a deploy may take, its turn included: less than a lease, so nobody doubts it before."""
 
 
-def deploy(ctx: Context, attempt_id: str, lease: AttemptLease) -> None:
-    """Send the one deploy of an attempt and write what came of it."""
+def deploy(ctx: Context, attempt_id: str, lease: AttemptLease, key_names: tuple[str, ...]) -> None:
+    """Send the one deploy of an attempt and write what came of it.
+
+    All that has to be asked before was asked before: the attempt's lease is hardly longer than a deploy.
+    """
     work = attempts.load(ctx.db, attempt_id)
     if work is None:
         return
     try:
-        _deploy(ctx, work, lease)
+        _deploy(ctx, work, lease, key_names)
     except Stale:
         # The listing was quicker than the answer, or the job was cancelled before anything was sent.
         _stop_unsent(ctx, work, lease)
@@ -48,19 +51,13 @@ def deploy(ctx: Context, attempt_id: str, lease: AttemptLease) -> None:
         ctx.bells.observe()
 
 
-def _deploy(ctx: Context, work: Work, lease: AttemptLease) -> None:
-    try:
-        names = inventory.key_names(ctx.db, ctx.cloud, ctx.key.public_line)
-    except ApiError as error:
-        # Two of the three ways in need no key on the account; the third is the startup command.
-        log.warning("attempt %s goes without the account's keys: %s", work.attempt_id, error)
-        names = ()
+def _deploy(ctx: Context, work: Work, lease: AttemptLease, key_names: tuple[str, ...]) -> None:
     request = DeployRequest(
         image_id=work.image_id,
         product=work.product,
         name=work.instance_name,
         command=startup_command(work.attempt_id, ctx.key.public_line, work.attestation_key),
-        key_names=names,
+        key_names=key_names,
         key_fields=work.key_fields,
     )
     before = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from jobs.errors import NoAnswer
 from jobs.store import catalog, limits
 from jobs.store.catalog import Offer
 from jobs.store.database import Database
@@ -14,6 +15,7 @@ from workers.cloud.keys import ensure_account_key
 FRESH = timedelta(seconds=30)
 IMAGES_FRESH = timedelta(minutes=10)
 KEYS_FRESH = timedelta(hours=1)
+KEYS_SECONDS = 5.0
 ALL_KEY_FIELDS = ("sshKey", "sshKeys")
 
 
@@ -26,6 +28,8 @@ def offers(db: Database, cloud: Cloud) -> dict[str, Offer]:
         Offer(product.name, product.price_micros_per_hour, product.capacity, product.gpu_count)
         for product in cloud.list_products()
     ]
+    if not listed:  # an answer of nothing says nothing of a product
+        raise NoAnswer("Massed Compute lists no products at present.")
     catalog.keep(db, listed)
     return {offer.name: offer for offer in listed}
 
@@ -36,6 +40,8 @@ def image_id(db: Database, cloud: Cloud, wanted: str) -> int | None:
     if found is not None:
         return found
     listed = [{"id": image.id, "name": image.name} for image in cloud.list_images()]
+    if not listed:
+        raise NoAnswer("Massed Compute lists no images at present.")
     limits.remember(db, "images", {"images": listed})
     return _match(({"images": listed}, timedelta(0)), wanted)
 
@@ -51,7 +57,7 @@ def key_names(db: Database, cloud: Cloud, public_line: str) -> tuple[str, ...]:
     kept = limits.recall(db, "account_key")
     if kept is not None and kept[1] < KEYS_FRESH and kept[0]["public"] == public_line:
         return tuple(kept[0]["names"])
-    names = ensure_account_key(cloud, public_line, "gpu job runner")
+    names = ensure_account_key(cloud, public_line, "gpu job runner", deadline_s=KEYS_SECONDS)
     limits.remember(db, "account_key", {"public": public_line, "names": list(names)})
     return names
 
