@@ -7,6 +7,7 @@ that no machine is left without one when a job's own process ends.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -42,6 +43,9 @@ IDLE_SECONDS = 60.0
 """How long a service that was started in the background stays after the last job is final."""
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+"""How long a service may take to hand everything back."""
+LEAVE_SECONDS = 7.5
+"""How long of that it waits for what hangs."""
 TOKEN_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 
@@ -70,14 +74,14 @@ def find(settings: Settings) -> Running | None:
     path = lock_path(settings)
     if not path.exists():
         return None
-    probe = FileLock(path, timeout=0, mode=0o600)
     try:
-        probe.acquire()
-    except Timeout:
+        with path.open("rb") as file:
+            # A shared lock: those who only look must not take each other for a service.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return _read(settings)
     except OSError:
         return None
-    probe.release()
     return None
 
 
@@ -111,7 +115,8 @@ def serve(
     ):
         owner = ids.new_job_id()
         leases.bury_the_dead(db)
-        seats = seats or settings.max_instances
+        # Fewer instances may be allowed now than there were when those that live were rented.
+        seats = seats or max(settings.max_instances, len(doom.instances(db)))
         key = ensure_key(settings.ssh_key)
         _check_token(cloud)
         leases.sign_on(db, owner, host=socket.gethostname(), pid=os.getpid(), version=_version(), seats=seats)
@@ -120,7 +125,12 @@ def serve(
             return Context(settings, db, cloud, key, owner, engine, stopping)
 
         engine = Engine(context, seats=seats)
-        with _signals(engine.stop, db, settings):
+
+        def stop_engine() -> None:
+            engine.stop()
+            threading.Thread(target=_leave_in_time, args=(db, owner), daemon=True).start()
+
+        with _signals(stop_engine, db):
             if idle_seconds is not None:
                 threading.Thread(
                     target=_leave_when_idle, args=(engine, db, idle_seconds), daemon=True
@@ -131,6 +141,16 @@ def serve(
             finally:
                 leases.leave(db, owner)
                 log.info("the service has handed everything back")
+
+
+def _leave_in_time(db: Database, owner: str) -> None:
+    """End the process although a call hangs: whatever it does, the next service finds out what came of it."""
+    time.sleep(LEAVE_SECONDS)
+    log.warning("a call still waits for its answer; leaving without it")
+    giver = threading.Thread(target=leases.leave, args=(db, owner), daemon=True)
+    giver.start()
+    giver.join(STOP_SECONDS - LEAVE_SECONDS - 1)
+    os._exit(os.EX_OK)
 
 
 def start_in_background(
@@ -241,6 +261,7 @@ def _locked(settings: Settings, background: bool) -> Iterator[None]:
         _beside(settings, ".service.json").write_text(json.dumps(facts), "utf-8")
         yield
     finally:
+        _beside(settings, ".service.json").unlink(missing_ok=True)  # the pid may be another's tomorrow
         lock.release()
 
 
@@ -269,7 +290,7 @@ def _closing(db: Database) -> Iterator[None]:
 
 
 @contextmanager
-def _signals(stop_engine: object, db: Database, settings: Settings) -> Iterator[None]:
+def _signals(stop_engine: Callable[[], None], db: Database) -> Iterator[None]:
     """The first signal hands everything back; a second one exits at once."""
     seen = 0
 
@@ -280,9 +301,12 @@ def _signals(stop_engine: object, db: Database, settings: Settings) -> Iterator[
             os._exit(128 + number)
         if number == signal.SIGINT:
             threading.Thread(target=_say_what_lives, args=(db,), daemon=True).start()
-        stop_engine()  # type: ignore[operator]
+        stop_engine()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a closed terminal, unless under nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:

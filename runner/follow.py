@@ -47,16 +47,17 @@ class Patience:
         self._db = db
         self._since: float | None = None
 
-    def check(self) -> None:
-        """Raise ServiceUnavailable where nobody has worked for too long."""
+    def check(self) -> float:
+        """For how many seconds nobody has worked. Raises ServiceUnavailable where that is too long."""
         if leases.workers(self._db):
             self._since = None
-            return
+            return 0.0
         now = time.monotonic()
         if self._since is None:
             self._since = now
-        elif now - self._since >= NOBODY_SECONDS:
+        if now - self._since >= NOBODY_SECONDS:
             raise ServiceUnavailable(
                 f"No service has been running for {NOBODY_SECONDS:.0f} s, so nothing happens; "
                 "start one with `runner up`."
             )
+        return now - self._since

@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from jobs import money
-from jobs.errors import InvalidJob, InvalidToken, ServiceUnavailable
+from jobs.errors import InvalidJob, InvalidToken, RunnerError
 from jobs.settings import job_defaults
 from jobs.spec import JobSpec, Spec, read_env_file
 from jobs.states import State
@@ -50,6 +50,8 @@ Jobs = Annotated[list[str], typer.Argument(metavar="JOB…", help="Ids, names, o
 INTERRUPTED = 130
 NO_CODE = 125
 TIMED_OUT = 124
+RESTART_SECONDS = 4.0
+"""How long `run` sees nobody work before it starts a service again."""
 
 
 def submit(
@@ -181,11 +183,8 @@ def logs(
         with News(db) as news:
             while True:
                 view, chunks = reader.look()
-                if (
-                    attempt is not None
-                    and all(item.number != attempt for item in view.attempts)
-                    and not follow
-                ):
+                known = attempt is None or any(item.number == attempt for item in view.attempts)
+                if not known and (view.final or not follow):
                     raise InvalidJob(
                         f"Job {view.id} has {len(view.attempts)} attempts, and no number {attempt}."
                     )
@@ -367,8 +366,9 @@ def _follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
                 return view
             line.show(view)
             try:
-                patience.check()
-            except ServiceUnavailable as error:
+                if patience.check() >= RESTART_SECONDS:
+                    _ensure_service(client)  # it was leaving when we came, or died: machines may wait for one
+            except RunnerError as error:
                 output.note(f"{error} Job {job_id} is still {view.state}.")
                 raise SystemExit(NO_CODE) from None
             news.wait(line.seconds)

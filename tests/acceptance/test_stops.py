@@ -1,0 +1,120 @@
+"""Stops that come at a bad moment: none is forgotten, none is heard late, and none waits behind others."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from jobs.errors import NoAnswer
+from jobs.store.database import Database
+from runner.sim.config import Product, SimConfig
+from tests.acceptance.conftest import Make
+from tests.acceptance.harness import GPU, Installation
+from tests.acceptance.test_main_job import CATCHES_TERM
+from tests.waiting import wait_until
+from workers.cloud.client import Cloud
+from workers.steps import inventory
+
+
+def test_a_cancel_while_the_machine_cannot_be_reached_is_not_forgotten(served: Installation) -> None:
+    job_id = served.submit("python3", "-c", CATCHES_TERM)
+    uuid = served.until(job_id, "running")["attempts"][0]["instance_uuid"]
+    with served.quick() as client:
+        assert next(iter(client.get(job_id).logs(follow=True))) == "begun"
+    served.sim.faults.ssh = "refuse"
+    served.sim.drop_ssh(uuid)
+    wait_until(lambda: "refused" in served.tail(), what="an attendant that is kept out")
+    served.ok("cancel", job_id)
+    wait_until(lambda: served.tail().count("refused") > 3, what="another try after the cancel")
+    served.sim.faults.ssh = "ok"
+    job = served.final(job_id)
+    assert (job["state"], job["exit_code"]) == ("cancelled", 3), "it heard the TERM"
+    assert served.log(job_id) == b"begun\ncaught\n"
+    assert job["attempts"][0]["log"] == "sealed"
+
+
+def test_what_was_ordered_before_a_kill_is_said_by_the_next_holder(served: Installation) -> None:
+    """The stop was written down, and the service died before the machine was told."""
+    job_id = served.submit("python3", "-c", CATCHES_TERM)
+    job = served.until(job_id, "running")
+    with served.quick() as client:
+        assert next(iter(client.get(job_id).logs(follow=True))) == "begun"
+    served.sim.faults.ssh = "refuse"
+    served.sim.drop_ssh(job["attempts"][0]["instance_uuid"])
+    served.stop(signal.SIGKILL)
+    served.ok("cancel", job_id)
+    with served.quick() as client, client.database.write() as session:
+        from sqlalchemy import update
+
+        from jobs.models import Attempt
+
+        now = client.database.now(session)
+        session.execute(update(Attempt).values(stop_cause="cancelled_by_user", stop_ordered_at=now))
+    served.sim.faults.ssh = "ok"
+    served.up()
+    job = served.final(job_id)
+    assert (job["state"], job["exit_code"]) == ("cancelled", 3)
+    assert served.log(job_id) == b"begun\ncaught\n"
+
+
+@pytest.mark.timeout(200)
+def test_the_end_of_a_machine_does_not_wait_behind_deploys(make: Make) -> None:
+    product = Product("gpu_1x_l40", "1x L40 (48GB)", 86, 100)
+    served = make(SimConfig(boot_seconds=0.2, products=(product,)), RUNNER_MAX_INSTANCES="80")
+    served.up()
+    first = served.submit("sleep 1000")
+    served.until(first, "running")
+    served.sim.faults.add(operation="deployInstance", kind="slow", seconds=6.0, times=-1)
+    with served.quick() as client:
+        more = client.submit_many(
+            [{"command": "true", "gpu": "gpu_1x_l40", "max_cost": 5} for _ in range(60)]
+        )
+        wait_until(lambda: len(served.sim.requests("deployInstance")) > 4, what="deploys under way")
+        client.get(first).cancel()
+        served.final(first)
+        waiting = [job for job in client.jobs(state="queued") if job.id != first]
+        assert len(waiting) > 20, "it ended while most of the others had not begun"
+        for job in more:
+            job.cancel()
+    served.sim.faults.clear()
+    with served.quick() as client:
+        wait_until(
+            lambda: not client.jobs(state=["queued", "deploying", "booting", "running", "finishing"]),
+            timeout=120,
+            what="the end of all",
+        )
+    served.nothing_left()
+
+
+def test_a_key_api_that_hangs_keeps_no_job_from_its_machine(make: Make) -> None:
+    served = make()
+    served.sim.faults.add(operation="listSshKeys", kind="hang", times=-1)
+    served.up()
+    job = served.final(served.submit("echo in"))
+    assert job["state"] == "succeeded", served.tail()
+    assert len(job["attempts"]) == 1
+
+
+def test_an_inventory_of_nothing_says_nothing(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Cloud("http://127.0.0.1:9/api/v1", _Token()) as cloud:
+        monkeypatch.setattr(cloud, "list_products", lambda: ())
+        with pytest.raises(NoAnswer):
+            inventory.offers(db, cloud)
+
+
+class _Token:
+    def reveal(self) -> str:
+        return "token"
+
+
+def test_run_brings_a_service_again_where_one_leaves(served: Installation) -> None:
+    process = served.spawn("run", *GPU, "--name", "kept", "--", "echo begun; sleep 8; echo ended")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    served.stop(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, b"ended\n"), err
+    assert b"started a service in the background" in err
+    served.nothing_left()
+    served.ok("down")
