@@ -52,11 +52,12 @@ PROBE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Running:
-    """A service that lives. ``started``: epoch seconds."""
+    """A service that lives. ``started``: epoch seconds. ``leaves``: it ends by itself once it is idle."""
 
     pid: int
     started: float
     background: bool
+    leaves: bool
 
 
 def lock_path(settings: Settings) -> Path:
@@ -110,7 +111,7 @@ def serve(
     gate = DatabaseGate(db, stopping, settings.api_rate)
     with (
         _closing(db),
-        _locked(settings, background),
+        _locked(settings, background, leaves=idle_seconds is not None),
         Cloud(settings.api_url, settings.api_token, gate=gate, stopping=stopping) as cloud,
     ):
         owner = ids.new_job_id()
@@ -243,7 +244,7 @@ def live_machines(db: Database) -> list[str]:
 
 
 @contextmanager
-def _locked(settings: Settings, background: bool) -> Iterator[None]:
+def _locked(settings: Settings, background: bool, *, leaves: bool) -> Iterator[None]:
     path = lock_path(settings)
     # Somebody who only looks whether we live holds it for a moment.
     lock = FileLock(path, timeout=PROBE_SECONDS, mode=0o600)
@@ -257,8 +258,10 @@ def _locked(settings: Settings, background: bool) -> Iterator[None]:
     except OSError as error:
         raise DatabaseError(f"{path} cannot be written: {(error.strerror or 'it failed').lower()}.") from None
     try:
-        facts = {"pid": os.getpid(), "started": time.time(), "background": background}
-        _beside(settings, ".service.json").write_text(json.dumps(facts), "utf-8")
+        facts = {"pid": os.getpid(), "started": time.time(), "background": background, "leaves": leaves}
+        about = _beside(settings, ".service.json")
+        about.touch(mode=0o600)
+        about.write_text(json.dumps(facts), "utf-8")
         yield
     finally:
         _beside(settings, ".service.json").unlink(missing_ok=True)  # the pid may be another's tomorrow
@@ -369,9 +372,10 @@ def _beside(settings: Settings, suffix: str) -> Path:
 def _read(settings: Settings) -> Running:
     try:
         facts = json.loads(_beside(settings, ".service.json").read_text("utf-8"))
-        return Running(int(facts["pid"]), float(facts["started"]), bool(facts["background"]))
+        pid, started = int(facts["pid"]), float(facts["started"])
+        return Running(pid, started, bool(facts["background"]), bool(facts["leaves"]))
     except (OSError, ValueError, KeyError):
-        return Running(0, time.time(), background=False)
+        return Running(0, time.time(), background=False, leaves=False)
 
 
 def _last_line(path: Path) -> str:
@@ -379,7 +383,7 @@ def _last_line(path: Path) -> str:
         lines = path.read_text("utf-8", errors="replace").strip().splitlines()
     except OSError:
         lines = []
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1].removeprefix("runner: ") if lines else "it said nothing"
 
 
 def _version() -> str:

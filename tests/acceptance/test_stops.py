@@ -118,3 +118,14 @@ def test_run_brings_a_service_again_where_one_leaves(served: Installation) -> No
     assert b"started a service in the background" in err
     served.nothing_left()
     served.ok("down")
+
+
+def test_up_takes_over_from_the_service_that_run_brought(installation: Installation) -> None:
+    assert installation.run("run", *GPU, "--", "true").returncode == 0
+    brought = installation.status()["service"]["pid"]
+    installation.ok("up", "--detach")
+    lasting = installation.status()["service"]["pid"]
+    assert lasting != brought
+    assert installation.run("up", "--detach").returncode == 1, "one service per database"
+    assert installation.status()["service"]["pid"] == lasting
+    installation.ok("down")
