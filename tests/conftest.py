@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import threading
 import time
@@ -17,6 +18,11 @@ import pytest
 from jobs.store.database import Database
 from jobs.store.schema import open_database
 from runner.sim.processes import MARKER
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # begun in the background; what we start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SETTLE_SECONDS = 10.0
 """How long a thread or a process of a test may take to end after it."""
