@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,8 @@ class DemoFailed(Exception):
 
 def demo() -> None:
     """Tell the story on standard output. Raises DemoFailed where something is not as it should be."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
     home = Path(tempfile.mkdtemp(prefix="runner-demo-"))
     try:
         with Simulator(SimConfig(boot_seconds=BOOT_SECONDS)) as sim:
@@ -97,6 +100,12 @@ def demo() -> None:
         _say("\nNothing is left running: no machine, no service, no file.")
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _interrupted(number: int, _frame: object) -> None:
+    """Whoever ends the demo in the middle finds nothing left of it either."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def _tell(environ: dict[str, str]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs.errors import NoAnswer
 from jobs.store.database import Database
 from runner.sim.config import Product, SimConfig
 from tests.acceptance.conftest import Make
-from tests.acceptance.harness import GPU, Installation
+from tests.acceptance.harness import GPU, RUNNER, Installation
 from tests.acceptance.test_main_job import CATCHES_TERM
 from tests.waiting import wait_until
 from workers.cloud.client import Cloud
@@ -129,3 +133,26 @@ def test_up_takes_over_from_the_service_that_run_brought(installation: Installat
     assert installation.run("up", "--detach").returncode == 1, "one service per database"
     assert installation.status()["service"]["pid"] == lasting
     installation.ok("down")
+
+
+def test_a_demo_that_is_ended_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([*RUNNER, "demo"], env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("training") for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+    wait_until(lambda: not _processes_of(tmp_path), what="the end of all its processes")
+
+
+def _processes_of(folder: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder) in process.environ().get("RUNNER_HOME", ""):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
