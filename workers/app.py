@@ -96,6 +96,8 @@ class Engine:
         """Work until :meth:`stop` is called; returns when everything has been handed back."""
         state.should_stop = None
         state.should_terminate = None
+        if self.ctx.stopping.is_set():
+            return  # asked to stop before it began
         if ready is not None:
             threading.Thread(target=ready, name="ready", daemon=True).start()
         self._worker = WorkController(

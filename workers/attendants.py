@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
 LOOK_SECONDS = 1.0
+LEAST_PAUSE_SECONDS = 0.1
 LEAVE_SECONDS = 4.0
 """How long a stop waits for attendants. Who hangs on a machine that does not answer is left behind: the next
 holder goes on from what is stored."""
@@ -135,6 +136,7 @@ class Attendants:
                 log.warning("the leases wait: %s", error)
             except Exception:
                 log.exception("the leases wait")  # whatever it is: without us nobody hears of a cancel
+            self._stopped.wait(LEAST_PAUSE_SECONDS)  # each line of a log is news
             self.woken.wait(LOOK_SECONDS if self.count else HEARTBEAT_SECONDS)
             self.woken.clear()
 

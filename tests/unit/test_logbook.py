@@ -13,7 +13,7 @@ from jobs.store import logs
 from jobs.store.database import Database
 from jobs.store.transitions import AttemptLease, Stale
 from tests.waiting import wait_until
-from workers.steps.logbook import MOST_PENDING_BYTES, Logbook, Sink
+from workers.steps.logbook import CHUNK_BYTES, MOST_PENDING_BYTES, Logbook, Sink
 
 LEASE = AttemptLease("owner", 1)
 Append = Callable[[Database, Sequence[logs.Append]], list[bool]]
@@ -87,6 +87,30 @@ def test_a_fault_that_nobody_knows_puts_down_whom_it_met(
     assert good.flush() == 1
     book.close()
     assert written == [b"y"]
+
+
+def test_the_loud_ones_do_not_keep_a_quiet_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[list[str]] = []
+    first, go = threading.Event(), threading.Event()
+
+    def append(db: Database, appends: Sequence[logs.Append]) -> list[bool]:
+        batches.append([item.attempt_id for item in appends])
+        first.set()
+        assert go.wait(30)
+        return [True] * len(appends)
+
+    book = _book(monkeypatch, append)
+    book.open("first", LEASE, 0).write(b"x")
+    assert first.wait(30)
+    for name in ("loud", "louder", "loudest"):
+        book.open(name, LEASE, 0).write(b"x" * MOST_PENDING_BYTES)
+    quiet = book.open("quiet", LEASE, 0)
+    quiet.write(b"the end")
+    go.set()
+    assert quiet.flush() == 7
+    book.close()
+    assert "quiet" in batches[1]
+    assert sum(batch.count("loudest") for batch in batches) == MOST_PENDING_BYTES // CHUNK_BYTES
 
 
 def _flush(sink: Sink, errors: list[BaseException]) -> None:

@@ -175,19 +175,23 @@ class Logbook:
         return any(s.received - s.committed > MOST_PENDING_BYTES // 2 for s in self._states.values())
 
     def _take(self) -> list[tuple[_State, logs.Append]]:
+        """The next chunks, of each attempt in turn: the loud ones must not keep a quiet one waiting."""
         batch: list[tuple[_State, logs.Append]] = []
+        starts: dict[int, int] = {}
         total = 0
         with self._changed:
-            for state in self._states.values():
-                start = state.committed
-                while state.pending and total < MOST_IN_ONE_COMMIT:
-                    data = _join(state.pending)
-                    item = logs.Append(
-                        state.attempt_id, state.lease.owner, state.lease.fence, start, data, len(data)
-                    )
-                    batch.append((state, item))
-                    start += len(data)
-                    total += len(data)
+            turns = deque(state for state in self._states.values() if state.pending)
+            while turns and total < MOST_IN_ONE_COMMIT:
+                state = turns.popleft()
+                start = starts.get(id(state), state.committed)
+                data = _join(state.pending)
+                owner, fence = state.lease.owner, state.lease.fence
+                batch.append((state, logs.Append(state.attempt_id, owner, fence, start, data, len(data))))
+                starts[id(state)] = start + len(data)
+                total += len(data)
+                self._states[id(state)] = self._states.pop(id(state))  # last in the next commit's order
+                if state.pending:
+                    turns.append(state)
         return batch
 
     def _give_back(self, batch: list[tuple[_State, logs.Append]]) -> None:
