@@ -9,8 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import update
 
 from jobs.errors import NoAnswer
+from jobs.models import Attempt, Job
+from jobs.store import attempts
 from jobs.store.database import Database
 from runner.sim.config import Product, SimConfig
 from tests.acceptance.conftest import Make
@@ -19,6 +22,7 @@ from tests.acceptance.test_main_job import CATCHES_TERM
 from tests.waiting import wait_until
 from workers.cloud.client import Cloud
 from workers.steps import inventory
+from workers.steps.control import PATIENCE
 
 
 def test_a_cancel_while_the_machine_cannot_be_reached_is_not_forgotten(served: Installation) -> None:
@@ -49,10 +53,6 @@ def test_what_was_ordered_before_a_kill_is_said_by_the_next_holder(served: Insta
     served.stop(signal.SIGKILL)
     served.ok("cancel", job_id)
     with served.quick() as client, client.database.write() as session:
-        from sqlalchemy import update
-
-        from jobs.models import Attempt
-
         now = client.database.now(session)
         session.execute(update(Attempt).values(stop_cause="cancelled_by_user", stop_ordered_at=now))
     served.sim.faults.ssh = "ok"
@@ -156,3 +156,28 @@ def _processes_of(folder: Path) -> list[str]:
         except psutil.Error:
             continue
     return found
+
+
+def test_a_login_alone_is_no_sign_that_the_job_can_be_followed(served: Installation) -> None:
+    """A command that removed our files there is not reconnected to for ever."""
+    job_id = served.submit('rm -rf "$HOME/.gpu-job-runner"; echo begun; sleep 1000')
+    uuid = served.until(job_id, "running")["attempts"][0]["instance_uuid"]
+    wait_until(lambda: served.log(job_id) or "again in" in served.tail(), what="its beginning")
+    served.sim.drop_ssh(uuid)
+    with served.quick() as client:
+        (attempt,) = client.get(job_id)._view.attempts
+        since = set()
+
+        def tried_again() -> bool:
+            since.add(attempts.unreachable_since(client.database, attempt.id))
+            return served.tail().count("could not be read") > 3
+
+        wait_until(lambda: attempts.unreachable_since(client.database, attempt.id), what="the doubt")
+        wait_until(tried_again, what="some tries")
+    assert len(since) == 1
+    assert None not in since
+    served.ok("cancel", job_id)
+    with served.quick() as client, client.database.write() as session:
+        session.execute(update(Job).values(cancel_requested_at=client.database.now(session) - PATIENCE * 2))
+    assert served.final(job_id)["state"] == "cancelled"
+    served.nothing_left()
