@@ -70,7 +70,8 @@ def _hold_in(served: Installation, state: str) -> None:
         case "queued":
             faults.out_of_stock = -1
         case "deploying":
-            faults.add(operation="deployInstance", kind="slow", seconds=6.0, times=1)
+            # The effect comes late as well: no listing may move the job on before its time.
+            faults.add(operation="deployInstance", kind="slow", seconds=5.0, late_effect=True, times=1)
         case "booting":
             faults.boot_seconds = 5.0
         case "finishing":
