@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from jobs.models import Attempt, Job, Leader, Worker
+from jobs.models import Attempt, Instance, Job, Leader, Worker
 from jobs.states import ENDED, State
 from jobs.store.database import Database
 from jobs.store.transitions import AttemptLease, JobLease, Lead
@@ -183,6 +183,12 @@ def bury_the_dead(db: Database) -> None:
             .values(owner=None, until=None, fence=Leader.fence + 1)
         )
         session.execute(delete(Worker))
+        # A terminate that the dead had under way is nobody's now; its machine is billed until it is repeated.
+        session.execute(
+            update(Instance)
+            .where(Instance.state == "doomed", Instance.terminate_accepted_at.is_(None))
+            .values(terminate_next_at=None)
+        )
 
 
 def sign_on(db: Database, owner: str, *, host: str, pid: int, version: str, seats: int) -> None:

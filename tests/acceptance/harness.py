@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.store import leases
+from jobs.store import leases, reads
 from runner.client import Client
+from runner.present import job_json
 from runner.sim.simulator import Simulator
 from tests.waiting import wait_until
 
@@ -75,9 +76,11 @@ class Installation:
             **options,
         )
 
-    def submit(self, *command: str, options: Sequence[str] = ()) -> str:
-        """Queue a job; its id."""
-        return self.ok("submit", *GPU, "--max-cost", "5", *options, "--", *command).strip()
+    def submit(self, *command: str, **options: Any) -> str:
+        """Queue a job as a process that is not the service; its id. *options*: keywords of the Python API."""
+        with self.quick() as client:
+            line = command[0] if len(command) == 1 else command
+            return client.submit(line, **{"gpu": GPU[1], "max_cost": 5, **options}).id
 
     def up(self) -> subprocess.Popen[bytes]:
         """Start the service and wait until it serves."""
@@ -112,24 +115,26 @@ class Installation:
         return found
 
     def show(self, job: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.ok("show", job, "--json"))
-        return found
+        """What `show --json` prints, without a process for each look."""
+        with self.quick() as client:
+            return job_json(reads.show(client.database, client.get(job).id))
 
     def log(self, job: str) -> bytes:
-        done = self.run("logs", job)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        """The bytes of the log as it is now."""
+        with self.quick() as client:
+            return b"".join(client.get(job).logs(raw=True))
 
     def until(self, job: str, *states: str, timeout: float = PATIENCE) -> dict[str, Any]:
         """Wait until the job is in one of these states; what `show` says then."""
         with self.quick() as client:
-            view = client.get(job)
-            wait_until(
-                lambda: view.refresh().state in states,
-                timeout=timeout,
-                what=f"job {job} in {states} (it is {view.state}: {view.detail}; service: {self.tail()})",
-            )
-        return self.show(job)
+            found = client.get(job)
+            try:
+                wait_until(lambda: found.refresh().state in states, timeout=timeout)
+            except AssertionError:
+                raise AssertionError(
+                    f"job {job} is {found.state} ({found.detail}), not {states}; service: {self.tail()}"
+                ) from None
+            return job_json(reads.show(client.database, found.id))
 
     def final(self, job: str, timeout: float = PATIENCE) -> dict[str, Any]:
         """Wait until the job is final; what `show` says then."""

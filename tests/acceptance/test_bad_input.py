@@ -64,18 +64,18 @@ def test_an_unknown_product_is_refused_once_the_inventory_is_known(served: Insta
 
 
 def test_an_unknown_product_or_image_fails_later_where_nothing_is_known(served: Installation) -> None:
-    product = served.submit("true", options=("--gpu", "gpu_9x_none"))
+    product = served.submit("true", gpu="gpu_9x_none")
     job = served.final(product)
     assert (job["state"], job["reason"]) == ("failed", "deploy_failed")
     assert "gpu_9x_none" in job["detail"]
-    image = served.final(served.submit("true", options=("--image", "No Such Image")))
+    image = served.final(served.submit("true", image="No Such Image"))
     assert (image["state"], image["reason"]) == ("failed", "deploy_failed")
     assert "No Such Image" in image["detail"]
     assert served.sim.ledger().charges == ()
 
 
 def test_a_ceiling_that_is_too_small_rents_nothing(served: Installation) -> None:
-    job = served.final(served.submit("true", options=("--max-cost", "0.02")))
+    job = served.final(served.submit("true", max_cost="0.02"))
     assert (job["state"], job["reason"]) == ("expired", "max_cost")
     assert served.sim.ledger().charges == ()
 
@@ -91,7 +91,7 @@ def test_unknown_job(installation: Installation, words: tuple[str, ...]) -> None
     "command", ["a'b\"c $HOME `id` \\", "line one\nline two", "émoji 😀", "-- -x --help"]
 )
 def test_commands_are_kept_to_the_letter(installation: Installation, command: str) -> None:
-    job_id = installation.submit(command)
+    job_id = installation.ok("submit", *GPU, "--", command).strip()
     assert installation.show(job_id)["command"] == command
 
 

@@ -10,6 +10,7 @@ import pytest
 from runner.sim.config import SimConfig
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import Installation
+from tests.waiting import wait_until
 
 STATES = ("queued", "deploying", "booting", "running", "finishing")
 
@@ -18,7 +19,7 @@ SSH_SERVERS = ("built-in", "openssh")
 
 def _talk(until: Path) -> str:
     """Counts until the file is there: a log in which a gap or a repeat shows, of a job that waits for us."""
-    return f"i=0; while i=$((i+1)); echo $i; ! [ -e '{until}' ]; do sleep 0.1; done"
+    return f"i=0; while i=$((i+1)); echo $i; ! [ -e '{until}' ]; do sleep 0.3; done"
 
 
 def _counted(log: bytes) -> bool:
@@ -40,6 +41,8 @@ def test_killed_in_the_middle(make: Make, tmp_path: Path) -> None:
         _hold_in(served, state)
         sixth = served.submit("echo sixth; sleep 2" if state == "running" else "echo sixth")
         served.until(sixth, state)
+        if state == "deploying":  # sent, and not answered
+            wait_until(lambda: served.sim.faults.rules[0].times == 0, what="the request")
         served.stop(signal.SIGKILL)
         served.sim.faults.clear()
         served.up()
@@ -71,9 +74,9 @@ def _hold_in(served: Installation, state: str) -> None:
             faults.out_of_stock = -1
         case "deploying":
             # The effect comes late as well: no listing may move the job on before its time.
-            faults.add(operation="deployInstance", kind="slow", seconds=5.0, late_effect=True, times=1)
+            faults.add(operation="deployInstance", kind="slow", seconds=3.0, late_effect=True, times=1)
         case "booting":
-            faults.boot_seconds = 5.0
+            faults.boot_seconds = 3.0
         case "finishing":
             faults.add(operation="terminateInstances", kind="status", status=503, times=-1)
 

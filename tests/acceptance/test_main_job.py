@@ -137,8 +137,8 @@ def test_what_the_command_finds(served: Installation) -> None:
 
 
 def test_a_job_of_another_process_starts_without_anyone_ringing(served: Installation) -> None:
-    first = served.submit("echo one", options=("--key", "the same"))
-    assert served.submit("echo one", options=("--key", "the same")) == first
+    first = served.submit("echo one", key="the same")
+    assert served.submit("echo one", key="the same") == first
     other = served.run("submit", *GPU, "--key", "the same", "--", "echo two")
     assert other.returncode == 2
     assert served.final(first)["state"] == "succeeded"

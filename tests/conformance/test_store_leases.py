@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from jobs.models import Attempt, Job, Worker
 from jobs.states import State
-from jobs.store import attempts, leases, logs
+from jobs.store import attempts, doom, leases, logs
 from jobs.store.database import Database
 from jobs.store.logs import Append
 from jobs.store.transitions import Stale
@@ -193,6 +193,16 @@ def test_a_buried_lease_cannot_be_used_even_if_nobody_took_it(world: World) -> N
     assert logs.append(world.db, [Append(attempt_id, lease.owner, lease.fence, 0, b"x", 1)]) == [False]
     with pytest.raises(Stale):
         world.finish(attempt_id, lease)
+
+
+def test_a_terminate_of_the_dead_is_repeated_at_once(world: World) -> None:
+    """Its machine costs money until somebody asks again."""
+    _, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease)
+    assert len(doom.due(world.db)) == 1
+    assert doom.due(world.db) == []
+    leases.bury_the_dead(world.db)
+    assert len(doom.due(world.db)) == 1
 
 
 def test_leaving_hands_everything_over(world: World) -> None:
