@@ -96,7 +96,9 @@ class Observer:
                                 event.set()
             except DatabaseError as error:
                 log.warning("no news: %s", error)
-                stopping.wait(1.0)
+            except Exception:
+                log.exception("no news")  # whatever it is: without us a new job waits for the next tick
+            stopping.wait(1.0)
 
     def _run(self) -> None:
         while not self._ctx.stopping.is_set():
@@ -129,12 +131,12 @@ class Observer:
     def _tick(self, lead: Lead) -> None:
         ctx = self._ctx
         ended = ending.enforce(ctx.db, lead)
-        wanted = ending.wanted(ctx.db)
+        wanted = ending.wanted(ctx.db, ctx.settings.max_instances)
         if time.monotonic() >= self._next_listing:
             self._observe(lead, wanted)
-            wanted = ending.wanted(ctx.db)
+            wanted = ending.wanted(ctx.db, ctx.settings.max_instances)
         if ending.settle(ctx.db, lead) or ended:
-            wanted = ending.wanted(ctx.db)
+            wanted = ending.wanted(ctx.db, ctx.settings.max_instances)
         self._schedule(wanted)
         self._ring(wanted)
 

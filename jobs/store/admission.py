@@ -233,20 +233,33 @@ def charged(session: Session, job_id: str) -> list[Instance]:
     return list(session.execute(select(Instance).where(Instance.job_id == job_id, rented)).scalars())
 
 
-def _no_room(session: Session, now: datetime, plan: Plan, bounds: Limits) -> Full | None:
+def room(session: Session, now: datetime, max_instances: int) -> int:
+    """How many more instances may be rented now, as far as their number goes."""
+    return max(0, min(max_instances - _held(session)[0], leases.seats(session, now) - _seated(session)))
+
+
+def _held(session: Session) -> tuple[int, int]:
+    """How many instances there are, or may be, and what all of them cost an hour."""
     held, burn = session.execute(
         select(func.count(), func.coalesce(func.sum(Instance.price), 0)).where(Instance.state.in_(HOLDING))
     ).one()
-    held, burn = int(held or 0), int(burn or 0)
+    return int(held or 0), int(burn or 0)
+
+
+def _seated(session: Session) -> int:
+    return session.execute(
+        select(func.count()).select_from(Attempt).where(Attempt.state.in_(SEATED))
+    ).scalar_one()
+
+
+def _no_room(session: Session, now: datetime, plan: Plan, bounds: Limits) -> Full | None:
+    held, burn = _held(session)
     if held >= bounds.max_instances:
         return Full(f"{held} instances are in use, and RUNNER_MAX_INSTANCES allows {bounds.max_instances}")
     if bounds.max_burn is not None and burn + plan.price > bounds.max_burn:
         return Full(
             "the instances in use and this one together would cost more an hour than RUNNER_MAX_BURN allows"
         )
-    attended = session.execute(
-        select(func.count()).select_from(Attempt).where(Attempt.state.in_(SEATED))
-    ).scalar_one()
-    if attended >= leases.seats(session, now):
+    if _seated(session) >= leases.seats(session, now):
         return Full("every worker attends to as many jobs as it can")
     return None

@@ -5,7 +5,10 @@ All of it is read from the database and written under the leader's fence; none o
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,12 +16,15 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from jobs import meter, money
+from jobs.errors import DatabaseError
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State, final_event
-from jobs.store import doom
+from jobs.store import admission, doom
 from jobs.store.admission import charged
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
+
+log = logging.getLogger(__name__)
 
 AFTER_STOP = timedelta(seconds=money.GRACE_SECONDS + money.SEAL_SECONDS)
 """How long after its deadline or its stop a command may take to end before its machine is taken away."""
@@ -44,11 +50,8 @@ def enforce(db: Database, lead: Lead) -> int:
     """End every attempt whose time is over or whose cancel nobody else serves. Returns how many."""
     ended = 0
     for attempt_id in _overdue(db):
-        with db.write() as session:
-            try:
-                ended += _end_one(session, db.now(session), lead, attempt_id)
-            except Stale:
-                session.rollback()
+        with _one(db, attempt_id) as session:
+            ended += _end_one(session, db.now(session), lead, attempt_id)
     return ended
 
 
@@ -62,24 +65,30 @@ def settle(db: Database, lead: Lead) -> int:
                 .where(Attempt.state == State.FINISHING, Instance.state.in_(SETTLED))
             ).scalars()
         )
+    settled = 0
     for attempt_id in ids:
-        with db.write() as session:
-            try:
-                _settle_one(session, db.now(session), lead, attempt_id)
-            except Stale:
-                session.rollback()
-    return len(ids)
+        with _one(db, attempt_id) as session:
+            _settle_one(session, db.now(session), lead, attempt_id)
+            settled += 1
+    return settled
 
 
-def wanted(db: Database, limit: int = 200) -> Wanted:
-    """The doorbells to ring now."""
+def wanted(db: Database, max_instances: int, limit: int = 200) -> Wanted:
+    """The doorbells to ring now.
+
+    Only as many queued jobs are rung for as there is room for. The others are once, to be told that they
+    wait for a slot, and then not again until there is one: a thousand of them cost nothing.
+    """
     with db.read() as session:
         now = db.now(session)
         free_job = or_(Job.lease_owner.is_(None), Job.lease_until < now)
         due = or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None))
-        admit = session.execute(
-            select(Job.id).where(Job.state == State.QUEUED, due, free_job).order_by(Job.seq).limit(limit)
-        ).scalars()
+        queued = select(Job.id).where(Job.state == State.QUEUED, due, free_job).order_by(Job.seq)
+        room = admission.room(session, now, max_instances)
+        if room == 0:
+            told = (Job.reason == "waiting_for_slot") & Job.cancel_requested_at.is_(None)
+            queued = queued.where(or_(Job.reason.is_(None), ~told))
+        admit = session.execute(queued.limit(min(limit, room or limit))).scalars()
         free = or_(Attempt.lease_owner.is_(None), Attempt.lease_until < now)
         attend = session.execute(
             select(Attempt.id)
@@ -115,6 +124,20 @@ def wanted(db: Database, limit: int = 200) -> Wanted:
             live=held,
             hurried=bool(restless or set(states) - {State.RUNNING.value}),
         )
+
+
+@contextmanager
+def _one(db: Database, attempt_id: str) -> Iterator[Session]:
+    """A transaction of one attempt's own. What is wrong with one must not keep the ends of all the others."""
+    try:
+        with db.write() as session:
+            yield session
+    except Stale:
+        pass  # it moved on by itself, or somebody else leads: the next look says which
+    except DatabaseError:
+        raise
+    except Exception:
+        log.exception("attempt %s cannot be ended; the others are", attempt_id)
 
 
 def _overdue(db: Database) -> list[str]:

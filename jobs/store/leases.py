@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, Instance, Job, Leader, Worker
@@ -232,9 +231,14 @@ def seats(session: Session, now: datetime) -> int:
 
 def upsert(session: Session, table: type, values: dict[str, object], key: str) -> None:
     """Insert a row, or overwrite the one that has the same *key*, in both databases."""
-    dialect = session.get_bind().dialect.name
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(table).values(**values)
+    if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        statement = postgresql.insert(table).values(**values)
+    else:
+        from sqlalchemy.dialects import sqlite
+
+        statement = sqlite.insert(table).values(**values)  # type: ignore[assignment]
     session.execute(
         statement.on_conflict_do_update(
             index_elements=[key], set_={name: statement.excluded[name] for name in values if name != key}

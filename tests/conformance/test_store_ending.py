@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from jobs.states import Event, State
-from jobs.store import attempts, doom, ending, leases, observing, submissions
+from jobs.store import admission, attempts, doom, ending, leases, observing, submissions
 from jobs.store.transitions import AttemptLease
 from tests.conformance.store_kit import PRICE, World, spec, submit
 
@@ -52,8 +53,8 @@ def test_each_cause_has_its_end(world: World, cause: str, code: int | None, stat
     view = world.show(job_id)
     assert (view.state, view.reason, view.exit_code) == (state, cause, code)
     assert view.finished_at is not None
-    assert not ending.wanted(world.db).hurried
-    assert ending.wanted(world.db).live == 0
+    assert not ending.wanted(world.db, 1000).hurried
+    assert ending.wanted(world.db, 1000).live == 0
 
 
 def test_a_job_is_not_final_while_its_machine_lives(world: World) -> None:
@@ -238,7 +239,7 @@ def test_three_further_tries_with_growing_pauses(world: World) -> None:
         if number < 4:
             assert world.show(job_id).state is State.QUEUED
             waited = 0.0
-            while ending.wanted(world.db).admit == []:
+            while ending.wanted(world.db, 1000).admit == []:
                 world.clock.advance(0.25)
                 waited += 0.25
             pauses.append(waited)
@@ -343,7 +344,7 @@ def test_the_last_attempts_outcome_is_not_the_first_ones(world: World) -> None:
 
 
 def test_what_is_wanted(world: World) -> None:
-    empty = ending.wanted(world.db)
+    empty = ending.wanted(world.db, 1000)
     assert (empty.admit, empty.attend, empty.terminate, empty.live, empty.hurried) == (
         [],
         [],
@@ -352,22 +353,75 @@ def test_what_is_wanted(world: World) -> None:
         False,
     )
     queued = submit(world.db)
-    assert ending.wanted(world.db).admit == [queued]
+    assert ending.wanted(world.db, 1000).admit == [queued]
     job_id, attempt_id = world.boot()
-    wanted = ending.wanted(world.db)
+    wanted = ending.wanted(world.db, 1000)
     assert (wanted.attend, wanted.live, wanted.hurried) == ([attempt_id], 1, True)
     lease = _attend(world, attempt_id)
-    assert ending.wanted(world.db).attend == []
+    assert ending.wanted(world.db, 1000).attend == []
     world.clock.advance(16)
-    assert ending.wanted(world.db).attend == [attempt_id]
+    assert ending.wanted(world.db, 1000).attend == [attempt_id]
     deadline = world.clock.now + timedelta(seconds=600)
     attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
     attempts.started(world.db, world.work(attempt_id), lease)
-    assert not ending.wanted(world.db).hurried
+    assert not ending.wanted(world.db, 1000).hurried
     world.finish(attempt_id, lease)
-    assert ending.wanted(world.db).terminate
-    assert ending.wanted(world.db).hurried
+    assert ending.wanted(world.db, 1000).terminate
+    assert ending.wanted(world.db, 1000).hurried
     assert world.show(job_id).state is State.FINISHING
+
+
+def test_jobs_beyond_the_room_are_rung_for_once(world: World) -> None:
+    """They are told that they wait; a thousand of them must not be tried again and again."""
+    world.boot()
+    waiting = [submit(world.db) for _ in range(3)]
+    assert ending.wanted(world.db, 1).admit == waiting, "to be told"
+    for job_id in waiting:
+        lease = leases.take_job(world.db, job_id, world.owner)
+        assert lease is not None
+        pause = timedelta(seconds=1)
+        admission.wait(world.db, job_id, lease, reason="waiting_for_slot", detail="no room", pause=pause)
+    world.clock.advance(60)
+    world.heartbeat()
+    assert ending.wanted(world.db, 1).admit == []
+    assert ending.wanted(world.db, 3).admit == waiting[:2], (
+        "as many as there is room for, the first ones first"
+    )
+    submissions.request_cancel(world.db, waiting[2])
+    assert world.show(waiting[2]).state is State.CANCELLED
+    late = submit(world.db)
+    assert ending.wanted(world.db, 1).admit == [late]
+
+
+def test_as_many_are_rung_for_as_can_be_attended_to(world: World) -> None:
+    world.boot()
+    leases.leave(world.db, world.owner)
+    leases.sign_on(world.db, "small", host="here", pid=1, version="0", seats=2)
+    first, _ = submit(world.db), submit(world.db)
+    assert ending.wanted(world.db, 1000).admit == [first]
+
+
+def test_what_is_wrong_with_one_does_not_keep_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, sound = world.run(), world.run()
+    for _, attempt_id, lease in (broken, sound):
+        world.finish(attempt_id, lease)
+    settle_one = ending._settle_one
+
+    def stumbling(session: Any, now: Any, lead: Any, attempt_id: str) -> None:
+        settle_one(session, now, lead, attempt_id)
+        if attempt_id == broken[1]:
+            raise RuntimeError("a fault that nobody foresaw")
+
+    monkeypatch.setattr(ending, "_settle_one", stumbling)
+    _settled(world)
+    assert world.show(sound[0]).state is State.SUCCEEDED
+    assert world.show(broken[0]).state is State.FINISHING, "nothing of it was written"
+    assert broken[1] in caplog.text
+    monkeypatch.undo()
+    _settled(world)
+    assert world.show(broken[0]).state is State.SUCCEEDED
 
 
 def test_a_terminate_is_one_processs_at_a_time(world: World) -> None:

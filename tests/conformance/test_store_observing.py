@@ -199,13 +199,13 @@ def test_the_listing_brings_address_price_and_readiness(world: World) -> None:
     uuid = world.instance(attempt_id).uuid
     world.change(uuid, ready=False, host=None, status="booting", price=None)
     world.list()
-    assert ending.wanted(world.db).attend == []
+    assert ending.wanted(world.db, 1000).attend == []
     assert world.work(attempt_id).host is None
     world.change(uuid, ready=True, host="198.51.100.7", port=2222, price=PRICE // 2)
     world.list()
     work = world.work(attempt_id)
     assert (work.host, work.port, work.username, work.price) == ("198.51.100.7", 2222, "ubuntu", PRICE // 2)
-    assert ending.wanted(world.db).attend == [attempt_id]
+    assert ending.wanted(world.db, 1000).attend == [attempt_id]
     assert world.show(job_id).attempts[0].ready_at == world.clock.now
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from datetime import datetime, timedelta
 
@@ -100,14 +101,16 @@ def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
         minutes = money.affordable_minutes(work.max_cost - work.spent, work.price)
         expires_at = min(expires_at, work.requested_at + timedelta(seconds=minutes * 60 - 1))
     by_money = expires_at - timedelta(seconds=money.ENDING_SECONDS)
-    by_time = now + timedelta(seconds=work.max_runtime)
+    # Up to the next whole second: the machine counts in them, and a command must not lose a part of its time.
+    by_time = (now + timedelta(seconds=work.max_runtime, microseconds=999_999)).replace(microsecond=0)
     if by_time <= by_money:
         return by_time, "max_runtime"
     return by_money, "max_cost"
 
 
 def _payload(ctx: Context, work: Work, now: datetime, deadline_at: datetime, cause: str) -> bytes:
-    seconds = max(1, int((deadline_at - now).total_seconds()))
+    left = (deadline_at - now).total_seconds()
+    seconds = max(1, math.ceil(left) if cause == "max_runtime" else int(left))
     kept = catalog.offers(ctx.db)
     offer = kept[0].get(work.product) if kept is not None else None
     env = {
