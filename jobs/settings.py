@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from jobs import values
 from jobs.errors import InvalidJob, InvalidSettings
-from jobs.money import MICROS_PER_USD, Micros, parse_usd
+from jobs.money import MICROS_PER_USD, Micros, format_usd, parse_usd
 from jobs.values import DAY, DEFAULT_API_URL, Secret, parse_duration, parse_size
 
 __all__ = ["Secret", "Settings", "job_defaults", "load_settings", "parse_duration", "parse_size"]
@@ -91,8 +91,20 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
             raise
         except InvalidJob as error:
             raise InvalidSettings(str(error)) from None
+        if name == "database_url":
+            value = values.absolute_sqlite(value, base)
         found[name] = base / value if isinstance(value, Path) else value
     return Settings(**found, sources=sources)
+
+
+def as_environ(settings: Settings) -> dict[str, str]:
+    """The environment in which another process has these very settings, the token in clear among them."""
+    found = {"RUNNER_HOME": str(settings.home)}
+    for name, setting in _SETTINGS.items():
+        value = getattr(settings, name)
+        if value is not None:
+            found[setting.variable] = setting.write(value)
+    return found
 
 
 def job_defaults(cwd: Path, *, home: Path | None = None) -> Mapping[str, object]:
@@ -118,6 +130,7 @@ class _Setting:
     variable: str
     default: Any  # as Settings holds it, already read
     read: Callable[[Any, str], Any]
+    write: Callable[[Any], str] = str  # what `read` reads again
 
     @property
     def key(self) -> str:
@@ -125,19 +138,19 @@ class _Setting:
 
 
 _SETTINGS: Mapping[str, _Setting] = {
-    "api_token": _Setting(TOKEN_VARIABLE, None, values.read_token),
+    "api_token": _Setting(TOKEN_VARIABLE, None, values.read_token, Secret.reveal),
     "api_url": _Setting("RUNNER_API_URL", DEFAULT_API_URL, values.read_api_url),
     "database_url": _Setting("RUNNER_DATABASE_URL", None, values.read_url),
     "broker_url": _Setting("RUNNER_BROKER_URL", "", values.read_broker),
     "fleet": _Setting("RUNNER_FLEET", "default", values.read_fleet),
     "image": _Setting("RUNNER_IMAGE", "Ubuntu Server 22.04 w/ drivers", values.read_image),
-    "default_max_cost": _Setting("RUNNER_DEFAULT_MAX_COST", 25 * MICROS_PER_USD, parse_usd),
-    "default_max_runtime": _Setting("RUNNER_DEFAULT_MAX_RUNTIME", DAY, parse_duration),
-    "boot_timeout": _Setting("RUNNER_BOOT_TIMEOUT", 15 * 60, parse_duration),
-    "deploy_quarantine": _Setting("RUNNER_DEPLOY_QUARANTINE", 60, parse_duration),
+    "default_max_cost": _Setting("RUNNER_DEFAULT_MAX_COST", 25 * MICROS_PER_USD, parse_usd, format_usd),
+    "default_max_runtime": _Setting("RUNNER_DEFAULT_MAX_RUNTIME", DAY, parse_duration, "{}s".format),
+    "boot_timeout": _Setting("RUNNER_BOOT_TIMEOUT", 15 * 60, parse_duration, "{}s".format),
+    "deploy_quarantine": _Setting("RUNNER_DEPLOY_QUARANTINE", 60, parse_duration, "{}s".format),
     "api_rate": _Setting("RUNNER_API_RATE", 2, values.whole_number(1, 100)),
     "max_instances": _Setting("RUNNER_MAX_INSTANCES", 20, values.whole_number(1, 100_000)),
-    "max_burn": _Setting("RUNNER_MAX_BURN", None, parse_usd),
+    "max_burn": _Setting("RUNNER_MAX_BURN", None, parse_usd, format_usd),
     "billing_minimum_minutes": _Setting("RUNNER_BILLING_MINIMUM_MINUTES", 0, values.whole_number(0, 44_640)),
     "ssh_port": _Setting("RUNNER_SSH_PORT", 22, values.whole_number(1, 65_535)),
     "ssh_key": _Setting("RUNNER_SSH_KEY", None, values.read_path),

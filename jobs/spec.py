@@ -29,6 +29,7 @@ LONGEST_KEY = 200
 
 _PRODUCT = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_EXPORT = re.compile(r"^export[ \t]+(?=[A-Za-z_])")
 
 
 class JobSpec(TypedDict, total=False):
@@ -54,7 +55,7 @@ class Spec:
     command: str | tuple[str, ...] = field(repr=False)
     products: tuple[str, ...]
     name: str | None
-    image: str | None
+    image: str
     env: Mapping[str, str] = field(repr=False)
     max_cost: Micros
     max_cost_source: str
@@ -107,7 +108,9 @@ def validate(
 
 
 def read_env_file(path: Path | str) -> dict[str, str]:
-    """Read ``KEY=VALUE`` lines; ``#`` begins a comment line; one pair of quotes around a value is removed.
+    """Read ``KEY=VALUE`` lines, with or without ``export`` before them.
+
+    ``#`` begins a comment line; one pair of quotes around a value is removed.
 
     Raises InvalidJob, with the line's number and never its value, which may be a secret.
     """
@@ -128,7 +131,7 @@ def read_env_file(path: Path | str) -> dict[str, str]:
         if not text or text.startswith("#"):
             continue
         where = f"{path}, line {number}"
-        name, equals, value = text.partition("=")
+        name, equals, value = _EXPORT.sub("", text).partition("=")
         if not equals:
             raise InvalidJob(f"{where}: write KEY=VALUE; there is no '=' in it.")
         name, value = name.rstrip(), value.lstrip()

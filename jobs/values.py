@@ -21,7 +21,7 @@ from jobs.ids import FLEET
 DEFAULT_API_URL = "https://vm.massedcompute.com/api/v1"
 DAY = 86_400
 LONGEST_DURATION = 365 * DAY
-_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_DURATION = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
 _SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]iB|[kMGT]B)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
 _SIZES = {None: 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
@@ -62,7 +62,7 @@ class Secret:
 def parse_duration(
     value: str | int | timedelta, what: str, *, least: int = 1, most: int = LONGEST_DURATION
 ) -> int:
-    """Whole seconds from ``90s``, ``45m``, ``2h``, ``1d``, a number of seconds, or a timedelta.
+    """Whole seconds from ``90s``, ``45m``, ``2h``, ``1d``, ``1h30m``, a number of seconds, or a timedelta.
 
     Raises InvalidJob where it is none of these, or not from *least* to *most* seconds.
     """
@@ -71,8 +71,9 @@ def parse_duration(
         seconds = value // timedelta(seconds=1)
     elif isinstance(value, int) and not isinstance(value, bool):
         seconds = value
-    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        seconds = int(match[1]) * _UNITS[match[2]]
+    elif isinstance(value, str) and value.strip() and (match := _DURATION.fullmatch(value.strip())):
+        units = reversed(_UNITS.values())
+        seconds = sum(int(number or 0) * unit for number, unit in zip(match.groups(), units, strict=True))
     if seconds is None:
         raise InvalidJob(
             f"{what} must be a whole number with a unit, such as 90s, 45m, 2h or 1d, not {shown(value)}."
@@ -146,6 +147,12 @@ def read_url(value: object, what: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9+.]*://[^\x00-\x1f\x7f]+", text):
         raise InvalidSettings(f"{what} must be an address such as sqlite:////path/to/runner.db.")
     return text
+
+
+def absolute_sqlite(url: str, base: Path) -> str:
+    """The same address; where it is a relative path to a SQLite file, that file seen from *base*."""
+    match = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)", url)
+    return url if match is None else f"{match[1]}{base / match[2]}"
 
 
 def read_broker(value: object, what: str) -> str:

@@ -27,7 +27,8 @@ from jobs.errors import (
 from jobs.settings import Settings, job_defaults, load_settings
 from jobs.spec import JobSpec, Spec, validate
 from jobs.states import State
-from jobs.store import catalog, logs, reads, submissions
+from jobs.store import logs, reads, submissions
+from jobs.store.catalog import Offer
 from jobs.store.database import Database
 from jobs.store.news import News
 from jobs.store.schema import open_database
@@ -216,7 +217,8 @@ class Client:
     def submit(self, command: str | Sequence[str], **options: Unpack[Options]) -> Job:
         """Queue one job. *command*: a ``str`` is a shell line, a sequence is run as it is.
 
-        Raises InvalidJob where an option makes no sense; then nothing was queued.
+        Raises InvalidJob where an option makes no sense, and InvalidToken where the API, asked for the
+        inventory, refuses the token; then nothing was queued.
         """
         return self.submit_many([JobSpec(command=command, **options)])[0]
 
@@ -235,9 +237,11 @@ class Client:
         defaults: Mapping[str, object] | None = None,
         sources: Mapping[str, str] | None = None,
     ) -> Spec:
-        """What would be queued, checked against the inventory that was seen last.
+        """What would be queued, checked against the inventory.
 
-        *sources* names options as the person wrote them. Raises InvalidJob.
+        Where that was listed a while ago, or does not hold what is wanted, and there is a token, the API is
+        asked, shortly; where it does not answer, what it said last must do. *sources* names options as the
+        person wrote them. Raises InvalidJob, and InvalidToken where the API refuses the token.
         """
         if defaults is None:
             defaults = job_defaults(Path.cwd(), home=self._settings.home)
@@ -284,21 +288,27 @@ class Client:
             if not existed:
                 daemon.stop(self._settings)
 
-    def _check_products(self, specs: Iterable[Spec]) -> None:
-        """Refuse what the inventory that was listed last shows to be hopeless; one look serves all."""
-        kept = catalog.offers(self.database)
-        if kept is None:  # nobody ever asked
-            return
-        known, _ = kept
+    def _check_products(self, specs: Sequence[Spec]) -> None:
+        """Refuse what the inventory shows to be hopeless; one look serves all."""
+        from runner import inventory
+
+        known = inventory.known(self.database, self._settings, specs)
         for spec in specs:
-            for product in spec.products:
-                offer = known.get(product)
-                if offer is None:
-                    near = ", ".join(_near(product, known))
-                    hint = f"did you mean {near}?" if near else "`runner gpus` shows those that there are."
-                    raise InvalidJob(f"Massed Compute lists no product {product!r}; {hint}")
-                if offer.price is not None:
-                    self._check_ceiling(spec, product, offer.price)
+            if known.offers is not None:
+                self._check_offers(spec, known.offers)
+            if not known.has_image(spec.image):
+                names = [image.name for image in known.images or ()]
+                hint = _near(spec.image, names, "`runner images` shows those that there are.")
+                raise InvalidJob(f"Massed Compute lists no image {spec.image!r}; {hint}")
+
+    def _check_offers(self, spec: Spec, offers: Mapping[str, Offer]) -> None:
+        for product in spec.products:
+            offer = offers.get(product)
+            if offer is None:
+                hint = _near(product, offers, "`runner gpus` shows those that there are.")
+                raise InvalidJob(f"Massed Compute lists no product {product!r}; {hint}")
+            if offer.price is not None:
+                self._check_ceiling(spec, product, offer.price)
 
     def _check_ceiling(self, spec: Spec, product: str, price: int) -> None:
         """Refuse a ceiling that would stop the command before it has had a minute, with the arithmetic."""
@@ -369,10 +379,12 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
         yield last
 
 
-def _near(product: str, known: Iterable[str]) -> list[str]:
+def _near(wanted: str, known: Iterable[str], otherwise: str) -> str:
+    """A hint: what was meant, perhaps."""
     from difflib import get_close_matches
 
-    return get_close_matches(product, list(known), n=3)
+    near = ", ".join(get_close_matches(wanted, list(known), n=3))
+    return f"did you mean {near}?" if near else otherwise
 
 
 def _attempt(view: AttemptView) -> Attempt:

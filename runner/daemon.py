@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from jobs import ids
 from jobs.errors import ApiError, DatabaseError, InvalidToken, RunnerError, ServiceUnavailable
-from jobs.settings import Settings
+from jobs.settings import Settings, as_environ
 from jobs.store import doom, leases, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
@@ -48,6 +48,7 @@ LEAVE_SECONDS = 7.5
 """How long of that it waits for what hangs."""
 TOKEN_SECONDS = 5.0
 PROBE_SECONDS = 1.0
+LOCK_SUFFIX = ".service.lock"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Running:
 
 def lock_path(settings: Settings) -> Path:
     """The file whose lock is the right to serve this database: it lies beside it."""
-    return _beside(settings, ".service.lock")
+    return _beside(settings, LOCK_SUFFIX)
 
 
 def log_path(settings: Settings) -> Path:
@@ -72,18 +73,17 @@ def log_path(settings: Settings) -> Path:
 
 def find(settings: Settings) -> Running | None:
     """The service of this database, if one lives."""
-    path = lock_path(settings)
-    if not path.exists():
-        return None
-    try:
-        with path.open("rb") as file:
-            # A shared lock: those who only look must not take each other for a service.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read(settings)
-    except OSError:
-        return None
-    return None
+    return _read(settings) if _is_held(lock_path(settings)) else None
+
+
+def somebody_works(db: Database) -> bool:
+    """Whether a worker lives. Of a service that was killed the operating system knows it at once.
+
+    Raises DatabaseError.
+    """
+    if db.path is not None and not _is_held(_lock_of(db.path)):
+        return False
+    return bool(leases.workers(db))
 
 
 def serve(
@@ -178,12 +178,12 @@ def start_in_background(
             stderr=output,
             start_new_session=True,
             cwd="/",
-            env={**(os.environ if environ is None else environ), **settings_environ(settings)},
+            env={**(os.environ if environ is None else environ), **as_environ(settings)},
         )
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         running = find(settings)
-        if running is not None and _answers(settings):
+        if running is not None and _answers(settings, running.pid):
             process.returncode = process.returncode or 0  # it is not ours to wait for: no warning at exit
             return running
         if process.poll() is not None:
@@ -220,20 +220,6 @@ def stop(settings: Settings, *, seconds: float = STOP_SECONDS + 5) -> int | None
     return running.pid
 
 
-def settings_environ(settings: Settings) -> dict[str, str]:
-    """The settings that a child must agree on with us. The token goes in the environment, never in words."""
-    environ = {
-        "RUNNER_HOME": str(settings.home),
-        "RUNNER_DATABASE_URL": settings.database_url,
-        "RUNNER_API_URL": settings.api_url,
-        "RUNNER_FLEET": settings.fleet,
-        "RUNNER_API_RATE": str(settings.api_rate),
-    }
-    if settings.api_token is not None:
-        environ["MASSED_COMPUTE_API_KEY"] = settings.api_token.reveal()
-    return environ
-
-
 def live_machines(db: Database) -> list[str]:
     """A line for each machine that is, or may be, rented now."""
     return [
@@ -241,6 +227,22 @@ def live_machines(db: Database) -> list[str]:
         for row in doom.instances(db)
         if row.state != "intended"
     ]
+
+
+def _lock_of(database: Path) -> Path:
+    return database.with_name(database.name + LOCK_SUFFIX)
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as file:
+            # A shared lock: those who only look must not take each other for a service.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager
@@ -352,10 +354,10 @@ def _leave_when_idle(engine: object, db: Database, seconds: float) -> None:
             return
 
 
-def _answers(settings: Settings) -> bool:
+def _answers(settings: Settings, pid: int) -> bool:
     db = open_database(settings.database_url)
     try:
-        return bool(leases.workers(db))
+        return any(worker.pid == pid for worker in leases.workers(db))  # not one that was killed lately
     finally:
         db.close()
 

@@ -18,6 +18,7 @@ from jobs.settings import Settings
 from jobs.store import doom, leases, reads, schema
 from jobs.store.database import Database
 from runner import daemon
+from runner.present import count
 
 if TYPE_CHECKING:
     from workers.cloud.client import Cloud
@@ -108,17 +109,19 @@ def _service(settings: Settings, db: Database) -> Finding:
     if running is None:
         if machines:
             return Finding(
-                "service", False, f"not running, while {machines} machines are rented", "runner up"
+                "service", False, f"not running, with {count(machines, 'machine')} rented", "runner up"
             )
         if waiting := reads.unfinished(db):
-            return Finding("service", False, f"not running, while {waiting} jobs wait", "runner up")
+            return Finding(
+                "service", False, f"not running, with {count(waiting, 'job')} waiting", "runner up"
+            )
         return Finding("service", True, "not running (nothing needs it now)")
     for worker in leases.workers(db):
         if worker.note:
             return Finding(
                 "service", False, f"pid {running.pid}: {worker.note}", f"See {daemon.log_path(settings)}."
             )
-    return Finding("service", True, f"running, pid {running.pid}, {machines} machines rented")
+    return Finding("service", True, f"running, pid {running.pid}, {count(machines, 'machine')} rented")
 
 
 def _cloud(settings: Settings, db: Database) -> Iterator[Finding]:
@@ -180,4 +183,6 @@ def _account(settings: Settings, db: Database, cloud: Cloud) -> Iterator[Finding
     if wrong:
         yield Finding("account", False, "; ".join(wrong), "runner up")
     else:
-        yield Finding("account", True, f"{len(rows)} machines of ours as in the books, {strangers} of others")
+        yield Finding(
+            "account", True, f"{count(len(rows), 'machine')} of ours as in the books, {strangers} of others"
+        )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from jobs.errors import ServiceUnavailable
-from jobs.store import leases, logs, reads
+from jobs.store import logs, reads
 from jobs.store.database import Database
 from jobs.views import Chunk, JobView
+from runner import daemon
 
 NOBODY_SECONDS = 60.0
 """How long waiting and following bear it that no worker lives."""
+SAY_SECONDS = 4.0
+"""How long nobody is told of it: one service may just be taking over from another."""
+LOOK_SECONDS = 1.0
 
 
 class LogReader:
@@ -41,20 +45,28 @@ class LogReader:
 
 
 class Patience:
-    """Bears it for a while that no worker lives."""
+    """Bears it for a while that no worker lives. ``say``: told once, when that has lasted a moment."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, say: Callable[[str], None] | None = None) -> None:
         self._db = db
+        self._say = say
         self._since: float | None = None
+        self._look_at = 0.0
 
     def check(self) -> float:
         """For how many seconds nobody has worked. Raises ServiceUnavailable where that is too long."""
-        if leases.workers(self._db):
+        now = time.monotonic()
+        if now < self._look_at:  # each line of a busy log is news
+            return 0.0 if self._since is None else now - self._since
+        self._look_at = now + LOOK_SECONDS
+        if daemon.somebody_works(self._db):
             self._since = None
             return 0.0
-        now = time.monotonic()
         if self._since is None:
             self._since = now
+        if self._say is not None and now - self._since >= SAY_SECONDS:
+            self._say("no service is running, so nothing happens; start one with `runner up`")
+            self._say = None
         if now - self._since >= NOBODY_SECONDS:
             raise ServiceUnavailable(
                 f"No service has been running for {NOBODY_SECONDS:.0f} s, so nothing happens; "

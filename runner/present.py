@@ -75,6 +75,16 @@ def time_text(value: datetime | None) -> str | None:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
 
 
+def state_text(view: JobView) -> str:
+    """The state, and whether somebody has asked for the job's end."""
+    return f"{view.state}, cancel asked for" if view.cancel_requested and not view.final else str(view.state)
+
+
+def count(number: int, what: str) -> str:
+    """``1 machine``, ``2 machines``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def span(seconds: float) -> str:
     """A length of time, short: 7s, 1m12s, 3h05m, 2d04h."""
     whole = max(0, int(seconds))
@@ -91,7 +101,7 @@ def live_line(view: JobView, now: datetime) -> str:
     """What happens now, since when, what it has cost: ``booting 1m12s · gpu_1x_l40 · $0.0287 so far · …``."""
     last = view.attempts[-1] if view.attempts else None
     product = last.product if last is not None else view.products[0]
-    parts = [f"{view.state} {span((now - view.since).total_seconds())}", product]
+    parts = [f"{state_text(view)} {span((now - view.since).total_seconds())}", product]
     if view.state is State.QUEUED and (view.detail or view.reason):
         parts.append(view.detail or view.reason or "")
     if view.attempts:
@@ -109,7 +119,7 @@ def receipt_line(view: JobView) -> str:
     products = ", ".join(dict.fromkeys(attempt.product for attempt in view.attempts)) or "nothing rented"
     estimated = " (estimated)" if any(attempt.cost_estimated for attempt in view.attempts) else ""
     return (
-        f"{name} {view.state}: {view.detail or view.reason} · {products} · {minutes} min · "
+        f"{name} {view.state}: {view.detail or view.reason or 'not over yet'} · {products} · {minutes} min · "
         f"${money.format_cost(view.cost)}{estimated} of ${money.format_usd(view.max_cost)}"
     )
 
@@ -136,7 +146,9 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
         ("name", view.name or "-"),
         (
             "state",
-            f"{view.state} for {span((now - view.since).total_seconds())}" if not view.final else view.state,
+            f"{state_text(view)} for {span((now - view.since).total_seconds())}"
+            if not view.final
+            else view.state,
         ),
         ("reason", " · ".join(part for part in (view.reason, view.detail) if part) or "-"),
         ("command", command_text(view)),

@@ -20,6 +20,19 @@ class Offer:
     gpus: int
 
 
+@dataclass(frozen=True)
+class Image:
+    """One image that a machine can start from."""
+
+    id: int
+    name: str
+
+    def answers_to(self, wanted: str) -> bool:
+        """Whether a person who says *wanted* means this one: its id, or its name in any case."""
+        text = wanted.strip()
+        return self.name.strip().casefold() == text.casefold() or str(self.id) == text
+
+
 def keep(db: Database, offers: Iterable[Offer]) -> None:
     """Keep the inventory that the API has just listed."""
     limits.remember(db, "inventory", {"products": [asdict(offer) for offer in offers]})
@@ -31,3 +44,14 @@ def offers(db: Database) -> tuple[dict[str, Offer], timedelta] | None:
     if kept is None:
         return None
     return {item["name"]: Offer(**item) for item in kept[0]["products"]}, kept[1]
+
+
+def keep_images(db: Database, images: Iterable[Image]) -> None:
+    """Keep the images that the API has just listed."""
+    limits.remember(db, "images", {"images": [asdict(image) for image in images]})
+
+
+def images(db: Database) -> tuple[list[Image], timedelta] | None:
+    """The images, and how long ago they were listed; None where nobody ever asked."""
+    kept = limits.recall(db, "images")
+    return None if kept is None else ([Image(**item) for item in kept[0]["images"]], kept[1])

@@ -129,8 +129,6 @@ def _event(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(spec: Spec, now: datetime) -> dict[str, Any]:
-    if spec.image is None:
-        raise ValueError("the image of a job is decided before it is queued")
     command = {"shell": spec.command} if isinstance(spec.command, str) else {"argv": list(spec.command)}
     return {
         "id": ids.new_job_id(),

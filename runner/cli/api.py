@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from jobs.errors import InvalidToken, RunnerError
@@ -25,29 +24,15 @@ def open_cloud(settings: Settings) -> Cloud:
 
 def refresh_inventory(client: Client) -> bool:
     """Keep what the API lists now in the client's database; say why, and return False, where it cannot be."""
-    from jobs.store import catalog
+    from runner import inventory
     from runner.cli import output
-    from workers.steps.gate import DatabaseGate
 
-    settings = client.settings
-    if settings.api_token is None:
+    if client.settings.api_token is None:
         output.note("there is no API token, so the inventory is not asked for; `runner init` stores one")
         return False
     try:
-        with Cloud(
-            settings.api_url,
-            settings.api_token,
-            gate=DatabaseGate(client.database, threading.Event(), settings.api_rate),
-        ) as cloud:
-            products = cloud.list_products(deadline_s=SECONDS)
+        inventory.refresh(client.database, client.settings, SECONDS)
     except RunnerError as error:
         output.note(str(error))
         return False
-    catalog.keep(
-        client.database,
-        [
-            catalog.Offer(product.name, product.price_micros_per_hour, product.capacity, product.gpu_count)
-            for product in products
-        ],
-    )
     return True

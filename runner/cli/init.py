@@ -15,6 +15,7 @@ from pathlib import Path
 from jobs import values
 from jobs.errors import InvalidSettings, RunnerError
 from jobs.settings import TOKEN_VARIABLE, TOML_NAME, Secret, load_settings
+from runner import daemon
 from runner.cli import output
 from runner.cli.api import SECONDS, open_cloud
 
@@ -40,6 +41,12 @@ def init() -> None:
         cloud.validate_token(deadline_s=SECONDS)
     file = store(settings.home / TOML_NAME, token)
     output.line(f"Massed Compute accepts the token. It is stored in {file}, which only you can read.")
+    running = daemon.find(settings)
+    if running is not None:
+        output.note(
+            f"The service that runs (pid {running.pid}) still has the token with which it was started: "
+            "`runner down`, then start it again."
+        )
     _say_next(token)
 
 

@@ -6,10 +6,10 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 
@@ -18,10 +18,10 @@ from jobs.errors import InvalidJob, InvalidToken, RunnerError
 from jobs.settings import job_defaults
 from jobs.spec import JobSpec, Spec, read_env_file
 from jobs.states import State
-from jobs.store import catalog, leases, reads, submissions
+from jobs.store import catalog, reads, submissions
 from jobs.store.news import News
 from jobs.views import JobView
-from runner import present
+from runner import daemon, present
 from runner.cli import output
 from runner.cli.live import LiveLine
 from runner.client import Client
@@ -179,18 +179,19 @@ def logs(
     with Client() as client:
         db = client.database
         reader = LogReader(db, reads.find(db, job), attempt)
-        patience = Patience(db)
+        patience = Patience(db, output.note)
         with News(db) as news:
             while True:
                 view, chunks = reader.look()
                 known = attempt is None or any(item.number == attempt for item in view.attempts)
                 if not known and (view.final or not follow):
                     raise InvalidJob(
-                        f"Job {view.id} has {len(view.attempts)} attempts, and no number {attempt}."
+                        f"Job {view.id} has {present.count(len(view.attempts), 'attempt')}, and no number "
+                        f"{attempt}."
                     )
                 for chunk in chunks:
                     _write(chunk.data, chunk.size, sys.stdout)
-                sys.stdout.flush()
+                output.flush()
                 if view.final or not follow:
                     break
                 patience.check()
@@ -238,13 +239,13 @@ def cancel(jobs: Jobs) -> None:
             before = reads.show(db, job_id)
             state = submissions.request_cancel(db, job_id)
             if before.final:
-                output.note(f"{job_id} was {state} already")
+                output.note(f"{job_id} is over already: {state}")
             elif state.final:
                 output.note(f"{job_id} is {state}")
             else:
                 output.note(f"{job_id} is {state} and will be cancelled")
-        if any(not reads.show(db, job_id).final for job_id in ids) and not leases.workers(db):
-            output.note("no service is running to end it; start one with `runner up`")
+        if any(not reads.show(db, job_id).final for job_id in ids) and not daemon.somebody_works(db):
+            output.note("no service is running, so nothing ends; start one with `runner up`")
 
 
 def _spec(
@@ -309,8 +310,9 @@ def _dry_run(client: Client, spec: Spec, json: bool) -> None:
         return
     stock = {True: "in stock", False: "out of stock", None: "stock not known"}[found["in_stock"]]  # type: ignore[index]
     worst = f"${found['worst_cost_usd']}" if price is not None else "not known"
-    print(f"would rent   {product} ({stock}), price ${found['price_usd_per_hour'] or '?'}/h")
-    print(f"image        {output.clean(spec.image or '')}")
+    rate = "price not known" if price is None else f"${found['price_usd_per_hour']}/h"
+    print(f"would rent   {product} ({stock}), {rate}")
+    print(f"image        {output.clean(spec.image)}")
     print(f"worst cost   {worst}")
     print(f"ceiling      ${found['max_cost_usd']} ({spec.max_cost_source})")
     print(f"max runtime  {present.span(spec.max_runtime)} ({spec.max_runtime_source})")
@@ -326,8 +328,6 @@ def _worst(client: Client, spec: Spec, price: int) -> int:
 
 
 def _ensure_service(client: Client) -> None:
-    from runner import daemon
-
     if daemon.find(client.settings) is not None:
         return
     if client.settings.api_token is None:
@@ -345,7 +345,7 @@ def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted)
         f"job {submitted.id} · ceiling ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) · "
         f"max runtime {present.span(spec.max_runtime)} ({spec.max_runtime_source})"
     )
-    if not leases.workers(client.database):
+    if not daemon.somebody_works(client.database):
         output.note("no service is running; the job waits until you start one with `runner up`")
 
 
@@ -355,13 +355,18 @@ def _follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
     stream = sys.stderr if to_stderr else sys.stdout
     shared = output.same_terminal(stream, sys.stderr)
     reader, patience = LogReader(db, job_id), Patience(db)
-    with _cancelling(client, job_id), LiveLine(db, shared=shared) as line, News(db) as news:
+    with _signals(client, job_id), LiveLine(db, shared=shared) as line, News(db) as news:
         while True:
             view, chunks = reader.look()
-            for chunk in chunks:
-                line.log(chunk.data or b"")
-                _write(chunk.data, chunk.size, stream)
-            stream.flush()
+            try:
+                for chunk in chunks:
+                    line.log(chunk.data or b"")
+                    _write(chunk.data, chunk.size, stream)
+                output.flush(stream)
+            except OSError:
+                if not view.final:
+                    _say_goes_on(job_id)
+                raise
             if view.final:
                 return view
             line.show(view)
@@ -375,9 +380,14 @@ def _follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
 
 
 @contextmanager
-def _cancelling(client: Client, job_id: str) -> Iterator[None]:
-    """The first Ctrl-C asks for the job's end, a second one returns at once."""
+def _signals(client: Client, job_id: str) -> Iterator[None]:
+    """The first Ctrl-C asks for the job's end, a second one returns at once; others leave the job running."""
     seen = 0
+
+    def on_end(number: int, _frame: FrameType | None) -> None:
+        with suppress(OSError):  # the terminal is gone
+            _say_goes_on(job_id)
+        raise SystemExit(128 + number)
 
     def on_interrupt(_number: int, _frame: FrameType | None) -> None:
         nonlocal seen
@@ -387,17 +397,27 @@ def _cancelling(client: Client, job_id: str) -> Iterator[None]:
         state = submissions.request_cancel(client.database, job_id)
         output.note(f"\ncancelling job {job_id} ({state}); Ctrl-C again returns at once")
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end, signal.SIGHUP: on_end}
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN  # nohup
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_goes_on(job_id: str) -> None:
+    output.note(f"\njob {job_id} goes on; `runner cancel {job_id}` ends it")
 
 
 def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView]:
     db = client.database
     end = None if timeout is None else time.monotonic() + timeout
-    patience = Patience(db)
+    patience = Patience(db, output.note)
     with News(db) as news:
         while True:
             views = reads.some(db, ids)
@@ -418,11 +438,11 @@ def _exit_code(view: JobView) -> int:
             return NO_CODE if view.exit_code is None else view.exit_code
 
 
-def _write(data: bytes | None, size: int, stream: object) -> None:
+def _write(data: bytes | None, size: int, stream: TextIO) -> None:
     if data is None:
         output.note(f"[{size} bytes of the log are missing here]")
         return
-    stream.buffer.write(data)  # type: ignore[attr-defined]
+    output.raw(data, stream)
 
 
 def _say_log_end(view: JobView) -> None:
@@ -433,7 +453,9 @@ def _say_log_end(view: JobView) -> None:
 
 def _row(view: JobView, now: object) -> tuple[str, ...]:
     last = view.attempts[-1] if view.attempts else None
-    state = f"{view.state} ({view.reason})" if view.reason and view.reason != "exit_code" else str(view.state)
+    state = present.state_text(view)
+    if view.reason and view.reason != "exit_code":
+        state = f"{state} ({view.reason})"
     if view.reason == "exit_code" and view.exit_code:
         state = f"{view.state} ({view.exit_code})"
     if last is not None and last.leak_suspected:

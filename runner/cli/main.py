@@ -10,6 +10,7 @@ import difflib
 import importlib
 import inspect
 import io
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,6 +135,7 @@ def _options(
 
 def main() -> NoReturn:
     """The entry point: never returns, never shows a traceback."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an old locale is no reason to fail
@@ -142,6 +144,17 @@ def main() -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - the last place that can say it in one sentence
         code = errors.report(error)
     sys.exit(errors.finish(code))
+
+
+def _open_what_is_closed() -> None:
+    """Stand-ins for streams that our parent closed: else the next file that is opened becomes one of them."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
 
 
 def _run() -> int:

@@ -22,6 +22,10 @@ _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = frozenset("\u200c\u200d")
 """Invisible, harmless, and part of emoji and of several scripts."""
 
+GAP = 2
+LEAST_COLUMN = 10
+"""To how many columns a table's cell may be folded."""
+
 STDOUT = "standard output"
 """How errors name it."""
 
@@ -64,19 +68,22 @@ def print_json(value: Any) -> None:
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """Columns on standard output; those named in *right* are aligned there.
 
-    On a terminal a cell that is too wide is folded; elsewhere nothing is cut or wrapped.
+    On a terminal a cell that is too wide is folded. Elsewhere, and where folding would leave columns of a
+    few letters, nothing is cut or wrapped.
     """
     lines = [[clean(cell) for cell in row] for row in rows]
-    if is_terminal(sys.stdout):
+    widths = [max(map(width, column)) for column in zip(headers, *lines, strict=True)]
+    if is_terminal(sys.stdout) and _columns(sys.stdout) >= widths[0] + sum(
+        GAP + min(size, LEAST_COLUMN) for size in widths[1:]
+    ):
         _rich_table(headers, lines, right)
         return
-    widths = [max(map(width, column)) for column in zip(headers, *lines, strict=True)]
     for row in (list(headers), *lines):
         cells = [
             _padded(cell, size, header in right)
             for header, cell, size in zip(headers, row, widths, strict=True)
         ]
-        _print("  ".join(cells).rstrip())
+        _print((" " * GAP).join(cells).rstrip())
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -104,11 +111,7 @@ def same_terminal(one: TextIO, other: TextIO) -> bool:
 
 def fit(line: str, stream: TextIO) -> str:
     """*line*, cut to one line of the terminal behind *stream*."""
-    try:
-        columns = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):
-        columns = 0
-    room = (columns or shutil.get_terminal_size().columns) - 1
+    room = _columns(stream) - 1
     if width(line) <= room:
         return line
     kept, used = [], 1
@@ -118,6 +121,15 @@ def fit(line: str, stream: TextIO) -> str:
             break
         kept.append(character)
     return "".join(kept) + "…"
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal behind *stream* is."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return columns or shutil.get_terminal_size().columns
 
 
 def width(text: str) -> int:
@@ -134,11 +146,18 @@ def ask_inventory(client: Client) -> bool:
     return api.refresh_inventory(client)
 
 
-def flush() -> None:
-    """Write out what is still buffered. Raises OSError, naming standard output."""
-    with _named():
-        if sys.stdout is not None:
-            sys.stdout.flush()
+def raw(data: bytes, stream: TextIO) -> None:
+    """The bytes of a log, as they are. Raises OSError, naming the stream."""
+    with _named(stream):
+        stream.buffer.write(data)
+
+
+def flush(stream: TextIO | None = None) -> None:
+    """Write out what is still buffered, of standard output or *stream*. Raises OSError, naming it."""
+    stream = sys.stdout if stream is None else stream
+    with _named(stream):
+        if stream is not None:
+            stream.flush()
 
 
 def _print(text: str) -> None:
@@ -147,11 +166,12 @@ def _print(text: str) -> None:
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def _named(stream: TextIO | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise type(error)(error.errno, error.strerror, STDOUT) from None
+        name = "standard error" if stream is not None and stream is sys.stderr else STDOUT
+        raise type(error)(error.errno, error.strerror, name) from None
 
 
 def _cells(character: str) -> int:
@@ -175,7 +195,7 @@ def _rich_table(headers: Sequence[str], lines: Sequence[Sequence[str]], right: S
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for number, header in enumerate(headers):
         # The first column is what people copy: it stays whole.
         justify: Literal["left", "right"] = "right" if header in right else "left"

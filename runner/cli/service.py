@@ -63,24 +63,28 @@ def down(
     """
     settings = load_settings()
     running = daemon.find(settings)
-    if running is None:
-        output.note("no service is running")
-        return
     db = open_database(settings.database_url)
     try:
         machines = daemon.live_machines(db)
     finally:
         db.close()
-    if machines and not force:
-        listed = "\n  ".join(machines)
+    rented = "is" if len(machines) == 1 else "are"
+    listed = "\n  ".join(machines)
+    what = f"{present.count(len(machines), 'machine')} {rented} rented"
+    if machines and running is None:
         raise _Refused(
-            f"{len(machines)} machines are rented, and without a service nobody would end them:\n  {listed}\n"
+            f"No service is running, and {what}, which nobody ends:\n  {listed}\n"
+            "`runner up` takes them over; `runner terminate UUID` ends one at once."
+        )
+    if machines and not force:
+        raise _Refused(
+            f"{what[0].upper()}{what[1:]}, and without a service nobody would end them:\n  {listed}\n"
             "Wait for their jobs, cancel them, or use --force to leave them to the next service."
         )
     pid = daemon.stop(settings)
     output.note(f"the service (pid {pid}) has ended" if pid else "no service is running")
     if machines:
-        output.note(f"{len(machines)} machines stay rented; `runner up` takes them over")
+        output.note(f"{what}, and nobody ends them now; `runner up` takes them over")
 
 
 def status(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.store import leases, reads
+from jobs.store import doom, leases, reads
 from runner.client import Client
 from runner.present import job_json
 from runner.sim.simulator import Simulator
@@ -156,7 +156,8 @@ class Installation:
     def nothing_left(self) -> None:
         """No machine on the account, none in our books, and no process of one."""
         wait_until(lambda: not self.sim.instances(), what="the end of all machines")
-        assert self.status()["machines"] == []
+        with self.quick() as client:
+            assert doom.instances(client.database) == []
 
     def receipt_agrees(self, job: dict[str, Any]) -> None:
         """Never below the cloud's own bill, and above it by a minute an instance at most."""

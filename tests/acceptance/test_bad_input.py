@@ -74,6 +74,33 @@ def test_an_unknown_product_or_image_fails_later_where_nothing_is_known(served: 
     assert served.sim.ledger().charges == ()
 
 
+@pytest.mark.parametrize("words", [("submit",), ("run",), ("run", "--dry-run")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (("--gpu", "gpu_1x_l400"), "did you mean gpu_1x_l40"),
+        (("--gpu", "nothing like it"), "`runner gpus`"),
+        ((*GPU, "--image", "Ubuntu Server 22.04 w/o drivers"), "Ubuntu Server 22.04 w/ drivers"),
+        ((*GPU, "--image", "9999"), "`runner images`"),
+    ],
+)
+def test_an_unknown_product_or_image_is_refused_at_once(
+    installation: Installation, words: tuple[str, ...], options: tuple[str, ...], hint: str
+) -> None:
+    """Nobody has asked the API yet, and there is a token: it is asked before anything is queued."""
+    done = installation.run(*words, *options, "--", "true")
+    assert done.returncode == USAGE, done.stderr
+    assert done.stdout == b""
+    _one_sentence(done.stderr, hint)
+    assert installation.ok("ls", "--json") == "[]\n"
+
+
+def test_what_the_api_cannot_say_is_accepted(installation: Installation) -> None:
+    installation.environ["RUNNER_API_URL"] = "http://127.0.0.1:9/api/v1"
+    job_id = installation.ok("submit", "--gpu", "gpu_9x_none", "--", "true").strip()
+    assert installation.show(job_id)["state"] == "queued"
+
+
 def test_a_ceiling_that_is_too_small_rents_nothing(served: Installation) -> None:
     job = served.final(served.submit("true", max_cost="0.02"))
     assert (job["state"], job["reason"]) == ("expired", "max_cost")

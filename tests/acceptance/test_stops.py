@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -23,6 +24,11 @@ from tests.waiting import wait_until
 from workers.cloud.client import Cloud
 from workers.steps import inventory
 from workers.steps.control import PATIENCE
+
+
+def _until(path: Path) -> str:
+    """A shell line that waits for a file."""
+    return f"while ! [ -e '{path}' ]; do sleep 0.2; done"
 
 
 def test_a_cancel_while_the_machine_cannot_be_reached_is_not_forgotten(served: Installation) -> None:
@@ -60,6 +66,83 @@ def test_what_was_ordered_before_a_kill_is_said_by_the_next_holder(served: Insta
     job = served.final(job_id)
     assert (job["state"], job["exit_code"]) == ("cancelled", 3)
     assert served.log(job_id) == b"begun\ncaught\n"
+
+
+def test_run_starts_another_service_where_its_own_is_killed(
+    installation: Installation, tmp_path: Path
+) -> None:
+    enough = tmp_path / "enough"
+    process = installation.spawn("run", *GPU, "--", f"echo on; {_until(enough)}; echo off")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    first = installation.status()["service"]["pid"]
+    os.kill(first, signal.SIGKILL)
+    enough.touch()
+    out, err = process.communicate(timeout=90)
+    assert (process.returncode, out) == (0, b"off\n"), err
+    assert err.count(b"started a service") == 2
+    assert installation.status()["service"]["pid"] != first
+    installation.nothing_left()
+
+
+def test_where_the_service_was_killed_everybody_is_told(served: Installation) -> None:
+    job_id = served.submit("sleep 1000")
+    job = served.until(job_id, "running")
+    name = job["attempts"][0]["instance_name"].encode()
+    follower = served.spawn("logs", "-f", job_id)
+    served.stop(signal.SIGKILL)
+    assert follower.stderr is not None
+    assert b"no service is running" in follower.stderr.readline()
+    follower.kill()
+    follower.communicate()
+    down = served.run("down")
+    assert down.returncode == 1
+    assert name in down.stderr
+    assert b"runner up" in down.stderr
+    cancel = served.run("cancel", job_id)
+    assert cancel.returncode == 0
+    assert b"no service is running" in cancel.stderr
+    assert "running, cancel asked for" in served.ok("ls")
+    assert "running, cancel asked for" in served.ok("show", job_id)
+    served.up()
+    assert served.final(job_id)["state"] == "cancelled"
+    served.nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_leaves_its_job(served: Installation, number: signal.Signals) -> None:
+    process = served.spawn("run", *GPU, "--name", "left", "--", "echo on; sleep 1000")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    job = served.show("left")
+    assert job["state"] == "running"
+    assert f"runner cancel {job['id']}".encode() in err
+    served.ok("cancel", "left")
+    assert served.final("left")["state"] == "cancelled"
+    served.nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 1)]
+)
+def test_output_that_goes_nowhere(served: Installation, closed: str, code: int) -> None:
+    """A stream that our parent closed is nobody's wish for failure; one that cannot be written is said."""
+    words = shlex.join([*RUNNER, "run", *GPU, "--name", "mute", "--", "echo on; sleep 0.2"])
+    done = subprocess.run(
+        ["sh", "-c", f"{words} {closed}"], env=served.environ, capture_output=True, timeout=90, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert b"went wrong" not in done.stderr
+    job = served.final("mute")
+    assert job["state"] == "succeeded"
+    assert served.log("mute") == b"on\n"
+    if code:
+        assert b"standard output: the disk is full" in done.stderr
+        assert f"runner cancel {job['id']}".encode() in done.stderr
+    served.nothing_left()
 
 
 @pytest.mark.timeout(200)
@@ -102,7 +185,7 @@ def test_a_key_api_that_hangs_keeps_no_job_from_its_machine(make: Make) -> None:
 
 def test_an_inventory_of_nothing_says_nothing(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     with Cloud("http://127.0.0.1:9/api/v1", _Token()) as cloud:
-        monkeypatch.setattr(cloud, "list_products", lambda: ())
+        monkeypatch.setattr(cloud, "list_products", lambda **_: ())
         with pytest.raises(NoAnswer):
             inventory.offers(db, cloud)
 

@@ -149,6 +149,13 @@ def test_on_a_terminal_a_wide_cell_is_folded_and_the_first_column_stays_whole() 
     assert "[bold]x[/bold]" in shown, "brackets are no markup"
 
 
+def test_on_a_narrow_terminal_no_cell_is_folded_to_a_few_letters() -> None:
+    environ = {**os.environ, "TERM": "xterm"}
+    with Terminal([sys.executable, "-P", "-c", TABLE], environ, columns=35) as terminal:
+        assert terminal.end() == 0
+        assert "word " * 19 + "word" in terminal.shown.decode()
+
+
 def test_without_colours_a_terminal_gets_plain_text() -> None:
     environ = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
     with Terminal([sys.executable, "-P", "-c", TABLE], environ, columns=60) as terminal:

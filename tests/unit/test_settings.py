@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.errors import InvalidJob, InvalidSettings
-from jobs.settings import Secret, Settings, job_defaults, load_settings, parse_duration, parse_size
+from jobs.settings import (
+    Secret,
+    Settings,
+    as_environ,
+    job_defaults,
+    load_settings,
+    parse_duration,
+    parse_size,
+)
 from tests.properties import examples
 
 TOKEN = "secret-token-4711"
@@ -117,6 +125,38 @@ def test_every_setting_from_the_environment(home: Path) -> None:
     assert (found.host_keys, found.max_log_bytes) == ("verify", 65_536)
     assert found.sources["fleet"] == "RUNNER_FLEET"
     assert found.sources["api_token"] == "MASSED_COMPUTE_API_KEY"
+
+
+def test_another_process_can_be_given_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a caller, a file or the working folder decided reaches the service that is started for it."""
+    write(home, 'image = "file"\n')
+    found = load(
+        home,
+        {"MASSED_COMPUTE_API_KEY": TOKEN, "RUNNER_DATABASE_URL": "sqlite:///here.db"},
+        max_instances=7,
+        max_burn="0.000001",
+        default_max_cost="2.5",
+        boot_timeout=3,
+        max_log_bytes="64KiB",
+        ssh_key="keys/id",
+        host_keys="verify",
+    )
+    given = as_environ(found)
+    monkeypatch.chdir("/")
+    assert load_settings(given) == found
+    assert load_settings(as_environ(load(home))) == load(home)
+
+
+def test_a_relative_database_is_the_same_from_everywhere(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    from_here = load(home, {"RUNNER_DATABASE_URL": "sqlite:///a/b.db"})
+    assert from_here.database_url == f"sqlite:///{tmp_path}/a/b.db"
+    write(home, 'database_url = "sqlite:///b.db"\n')
+    assert load(home).database_url == f"sqlite:///{home}/b.db"
+    for whole in ("sqlite:////srv/runner.db", "postgresql://host/runner"):
+        assert load(home, {"RUNNER_DATABASE_URL": whole}).database_url == whole
 
 
 def test_precedence_argument_environment_file_default(home: Path) -> None:
@@ -364,6 +404,8 @@ def test_the_homes_own_file_is_no_working_folders(home: Path) -> None:
         ("45m", 2700),
         ("2h", 7200),
         ("1d", 86_400),
+        ("1h30m", 5400),
+        ("1d00h", 86_400),
         (" 7s ", 7),
         (1, 1),
         (timedelta(minutes=2.5), 150),
@@ -382,7 +424,7 @@ def test_durations(value: str | int | timedelta, seconds: int) -> None:
         "-5s",
         "+5s",
         "1.5h",
-        "1h30m",
+        "30m1h",
         "5 s",
         "2H",
         "0s",

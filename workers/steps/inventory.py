@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from jobs.errors import NoAnswer
 from jobs.store import catalog, limits
-from jobs.store.catalog import Offer
+from jobs.store.catalog import Image, Offer
 from jobs.store.database import Database
-from workers.cloud.client import Cloud
+from workers.cloud.client import DEADLINE_SECONDS, Cloud
 from workers.cloud.keys import ensure_account_key
 
 FRESH = timedelta(seconds=30)
@@ -24,9 +23,14 @@ def offers(db: Database, cloud: Cloud) -> dict[str, Offer]:
     kept = catalog.offers(db)
     if kept is not None and kept[1] <= FRESH:
         return kept[0]
+    return list_offers(db, cloud)
+
+
+def list_offers(db: Database, cloud: Cloud, deadline_s: float = DEADLINE_SECONDS) -> dict[str, Offer]:
+    """Ask for the products now. Raises ApiError."""
     listed = [
         Offer(product.name, product.price_micros_per_hour, product.capacity, product.gpu_count)
-        for product in cloud.list_products()
+        for product in cloud.list_products(deadline_s=deadline_s)
     ]
     if not listed:  # an answer of nothing says nothing of a product
         raise NoAnswer("Massed Compute lists no products at present.")
@@ -36,20 +40,24 @@ def offers(db: Database, cloud: Cloud) -> dict[str, Offer]:
 
 def image_id(db: Database, cloud: Cloud, wanted: str) -> int | None:
     """The id of an image by its name (trimmed, any case) or id; None where there is none. Raises ApiError."""
-    found = _match(limits.recall(db, "images"), wanted)
-    if found is not None:
-        return found
-    listed = [{"id": image.id, "name": image.name} for image in cloud.list_images()]
+    kept = catalog.images(db)
+    found = _match(kept[0], wanted) if kept is not None and kept[1] <= IMAGES_FRESH else None
+    return found if found is not None else _match(list_images(db, cloud), wanted)
+
+
+def list_images(db: Database, cloud: Cloud, deadline_s: float = DEADLINE_SECONDS) -> list[Image]:
+    """Ask for the images now. Raises ApiError."""
+    listed = [Image(image.id, image.name) for image in cloud.list_images(deadline_s=deadline_s)]
     if not listed:
         raise NoAnswer("Massed Compute lists no images at present.")
-    limits.remember(db, "images", {"images": listed})
-    return _match(({"images": listed}, timedelta(0)), wanted)
+    catalog.keep_images(db, listed)
+    return listed
 
 
 def known_images(db: Database) -> list[str]:
     """The names of the images that the API listed last."""
-    kept = limits.recall(db, "images")
-    return [] if kept is None else [str(image["name"]) for image in kept[0]["images"]]
+    kept = catalog.images(db)
+    return [] if kept is None else [image.name for image in kept[0]]
 
 
 def key_names(db: Database, cloud: Cloud, public_line: str) -> tuple[str, ...]:
@@ -80,11 +88,5 @@ def forget_account_key(db: Database) -> None:
     limits.forget(db, "account_key")
 
 
-def _match(kept: tuple[dict[str, Any], timedelta] | None, wanted: str) -> int | None:
-    if kept is None or kept[1] > IMAGES_FRESH:
-        return None
-    name = wanted.strip().casefold()
-    for image in kept[0]["images"]:
-        if str(image["name"]).strip().casefold() == name or str(image["id"]) == wanted.strip():
-            return int(image["id"])
-    return None
+def _match(images: list[Image], wanted: str) -> int | None:
+    return next((image.id for image in images if image.answers_to(wanted)), None)

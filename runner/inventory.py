@@ -1,0 +1,89 @@
+"""What there is to rent, for those who submit: asked for shortly, and never a condition.
+
+What the database keeps serves all. It is asked for anew where it is old, or lacks what is wanted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from jobs.errors import ApiError, InvalidToken
+from jobs.settings import Settings
+from jobs.spec import Spec
+from jobs.store import catalog
+from jobs.store.catalog import Image, Offer
+from jobs.store.database import Database
+
+log = logging.getLogger(__name__)
+
+SECONDS = 5.0
+"""How long submitting waits for the API at most; one that is away is found out when the job starts."""
+OLD = timedelta(minutes=10)
+JUST_NOW = timedelta(seconds=30)
+"""What is missing in a list that was made so lately is not looked for again."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was listed last, or None for what never was; ``age``: of the older one of the two."""
+
+    offers: dict[str, Offer] | None
+    images: list[Image] | None
+    age: timedelta
+
+    def has(self, specs: Sequence[Spec]) -> bool:
+        """Whether everything that these jobs want is there."""
+        if self.offers is None or self.images is None:
+            return False
+        return all(product in self.offers for spec in specs for product in spec.products) and all(
+            self.has_image(wanted) for wanted in {spec.image for spec in specs}
+        )
+
+    def has_image(self, wanted: str) -> bool:
+        """Whether an image goes by this name or id, or none was ever listed."""
+        return self.images is None or any(image.answers_to(wanted) for image in self.images)
+
+
+def known(db: Database, settings: Settings, specs: Sequence[Spec]) -> Known:
+    """What the API lists, as far as these jobs need it, or what it listed last where it does not answer.
+
+    Raises InvalidToken.
+    """
+    found = _kept(db)
+    if settings.api_token is None or found.age <= JUST_NOW or (found.age <= OLD and found.has(specs)):
+        return found
+    try:
+        refresh(db, settings, SECONDS)
+    except InvalidToken:
+        raise
+    except ApiError as error:
+        log.info("the inventory is the one that was listed last: %s", error)
+    return _kept(db)
+
+
+def refresh(db: Database, settings: Settings, deadline_s: float) -> None:
+    """Ask the API for products and images, each for *deadline_s* seconds at most. Raises ApiError."""
+    from workers.cloud.client import Cloud
+    from workers.steps import inventory
+    from workers.steps.gate import DatabaseGate
+
+    if settings.api_token is None:
+        raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
+    gate = DatabaseGate(db, threading.Event(), settings.api_rate)
+    with Cloud(settings.api_url, settings.api_token, gate=gate) as cloud:
+        inventory.list_offers(db, cloud, deadline_s)
+        inventory.list_images(db, cloud, deadline_s)
+
+
+def _kept(db: Database) -> Known:
+    offers, images = catalog.offers(db), catalog.images(db)
+    never = timedelta.max
+    return Known(
+        None if offers is None else offers[0],
+        None if images is None else images[0],
+        max(never if offers is None else offers[1], never if images is None else images[1]),
+    )
