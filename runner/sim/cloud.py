@@ -12,6 +12,7 @@ import re
 import time
 import uuid as uuids
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -63,6 +64,7 @@ class Cloud:
         self.machines: dict[str, Machine] = {}
         self._reaper = Reaper()
         self._work: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
 
     # Deploying
 
@@ -196,11 +198,16 @@ class Cloud:
             self._do(self._fade(machine, terminating, terminated))
 
     async def _fade(self, machine: Machine, terminating: float, terminated: float) -> None:
-        await asyncio.sleep(terminating)
+        await self._pass(terminating)
         if terminated:
             machine.set_phase("terminated")
-            await asyncio.sleep(terminated)
+            await self._pass(terminated)
         machine.set_phase("gone")
+
+    async def _pass(self, seconds: float) -> None:
+        """Let time pass, unless the cloud closes."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
 
     def stop(self, machine: Machine) -> None:
         """The service stops it, as when a recharge fails: its processes end, it stays and is billed."""
@@ -279,6 +286,7 @@ class Cloud:
 
     async def close(self) -> None:
         """End every machine and wait until nothing of any is left."""
+        self._closing.set()
         for machine in self.machines.values():
             if machine.alive:
                 self._end(machine, 0, 0)

@@ -438,6 +438,17 @@ def test_a_terminate_that_takes_its_time(account: Account, faults: Faults) -> No
     wait_until(lambda: uuid not in account.listed(), what="gone")
 
 
+@pytest.mark.timeout(60)
+def test_a_terminate_that_takes_for_ever_does_not_keep_the_simulator(
+    account: Account, faults: Faults
+) -> None:
+    """The fixture stops it; an hour of it would be this test's timeout."""
+    uuid = account.deploy()
+    faults.change({"terminate_seconds": 3600, "terminated_listed_seconds": 3600})
+    account.terminate(uuid)
+    assert account.listed()[uuid]["status"] == "terminating"
+
+
 def test_a_batch_that_is_refused_for_one(account: Account, faults: Faults) -> None:
     uuid = account.deploy()
     faults.batch_strict = True
