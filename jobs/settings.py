@@ -71,7 +71,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     home = _home(environ, given.get("home"), sources)
     found: dict[str, Any] = {"home": home}
     in_file = _home_file(home)
-    defaults = {"database_url": f"sqlite:///{home / 'runner.db'}", "ssh_key": home / "ssh" / "id_ed25519"}
+    defaults = {"database_url": values.sqlite_url(home / "runner.db"), "ssh_key": home / "ssh" / "id_ed25519"}
     for name, setting in _SETTINGS.items():
         what, base = setting.variable, Path.cwd()
         if name in given:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from jobs.errors import InvalidJob, InvalidSettings
 from jobs.ids import FLEET
@@ -23,6 +23,8 @@ DAY = 86_400
 LONGEST_DURATION = 365 * DAY
 _DURATION = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
 _SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]iB|[kMGT]B)?")
+_PLAIN = " /!\"#$&'()*+,:;<=>@[\\]^`{|}"
+"""What may stand in the path of a database's address as it is: all of ASCII's signs but ``%`` and ``?``."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
 _SIZES = {None: 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)
@@ -152,7 +154,12 @@ def read_url(value: object, what: str) -> str:
 def absolute_sqlite(url: str, base: Path) -> str:
     """The same address; where it is a relative path to a SQLite file, that file seen from *base*."""
     match = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)", url)
-    return url if match is None else f"{match[1]}{base / match[2]}"
+    return url if match is None else f"{match[1]}{quote(str(base), safe=_PLAIN)}/{match[2]}"
+
+
+def sqlite_url(file: Path) -> str:
+    """The address of a SQLite file, whatever is in its name."""
+    return f"sqlite:///{quote(str(file), safe=_PLAIN)}"
 
 
 def read_broker(value: object, what: str) -> str:

@@ -8,9 +8,11 @@ that no machine is left without one when a job's own process ends.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -48,17 +50,37 @@ LEAVE_SECONDS = 7.5
 """How long of that it waits for what hangs."""
 TOKEN_SECONDS = 5.0
 PROBE_SECONDS = 1.0
+NOT_THE_SERVICES = frozenset(
+    {
+        "RUNNER_HOME",
+        "RUNNER_DATABASE_URL",
+        "RUNNER_IMAGE",
+        "RUNNER_DEFAULT_MAX_COST",
+        "RUNNER_DEFAULT_MAX_RUNTIME",
+    }
+)
+"""Settings that say which service it is, or that are decided when a job is submitted."""
 LOCK_SUFFIX = ".service.lock"
 
 
 @dataclass(frozen=True)
 class Running:
-    """A service that lives. ``started``: epoch seconds. ``leaves``: it ends by itself once it is idle."""
+    """A service that lives. ``started``: epoch seconds. ``leaves``: it ends by itself once it is idle.
+
+    ``prints``: a salted fingerprint of each of its settings, by its variable.
+    """
 
     pid: int
     started: float
     background: bool
     leaves: bool
+    salt: str = ""
+    prints: Mapping[str, str] = field(default_factory=dict)
+
+    def differs(self, settings: Settings) -> list[str]:
+        """The variables of those settings that a service has and that it does not share with *settings*."""
+        ours = _prints(settings, self.salt)
+        return [name for name, found in ours.items() if self.prints and self.prints.get(name) != found]
 
 
 def lock_path(settings: Settings) -> Path:
@@ -260,7 +282,15 @@ def _locked(settings: Settings, background: bool, *, leaves: bool) -> Iterator[N
     except OSError as error:
         raise DatabaseError(f"{path} cannot be written: {(error.strerror or 'it failed').lower()}.") from None
     try:
-        facts = {"pid": os.getpid(), "started": time.time(), "background": background, "leaves": leaves}
+        salt = secrets.token_hex(16)
+        facts = {
+            "pid": os.getpid(),
+            "started": time.time(),
+            "background": background,
+            "leaves": leaves,
+            "salt": salt,
+            "prints": _prints(settings, salt),
+        }
         about = _beside(settings, ".service.json")
         about.touch(mode=0o600)
         about.write_text(json.dumps(facts), "utf-8")
@@ -375,9 +405,21 @@ def _read(settings: Settings) -> Running:
     try:
         facts = json.loads(_beside(settings, ".service.json").read_text("utf-8"))
         pid, started = int(facts["pid"]), float(facts["started"])
-        return Running(pid, started, bool(facts["background"]), bool(facts["leaves"]))
-    except (OSError, ValueError, KeyError):
+        prints = {str(name): str(text) for name, text in facts["prints"].items()}
+        return Running(
+            pid, started, bool(facts["background"]), bool(facts["leaves"]), str(facts["salt"]), prints
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Running(0, time.time(), background=False, leaves=False)
+
+
+def _prints(settings: Settings, salt: str) -> dict[str, str]:
+    """So that others can tell, without reading a token anywhere, whether a service has what they have."""
+    return {
+        name: hashlib.blake2b(value.encode(), salt=bytes.fromhex(salt), digest_size=16).hexdigest()
+        for name, value in as_environ(settings).items()
+        if name not in NOT_THE_SERVICES
+    }
 
 
 def _last_line(path: Path) -> str:

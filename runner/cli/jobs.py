@@ -328,10 +328,22 @@ def _worst(client: Client, spec: Spec, price: int) -> int:
 
 
 def _ensure_service(client: Client) -> None:
-    if daemon.find(client.settings) is not None:
-        return
+    running = daemon.find(client.settings)
+    if running is not None:
+        others = ", ".join(running.differs(client.settings))
+        if not others:
+            return
+        if not running.leaves:
+            output.note(
+                f"the service that runs (pid {running.pid}) was started with another {others}, which counts "
+                "until `runner down`"
+            )
+            return
     if client.settings.api_token is None:
         raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
+    if running is not None:
+        daemon.stop(client.settings)  # it hands everything back: no job is disturbed
+        output.note(f"the service that ran (pid {running.pid}) had another {others}")
     running = daemon.start_in_background(client.settings)
     output.note(
         f"started a service in the background (pid {running.pid}); it ends a minute after the last job"

@@ -85,6 +85,33 @@ def test_run_starts_another_service_where_its_own_is_killed(
     installation.nothing_left()
 
 
+def test_run_brings_a_service_with_its_own_settings(installation: Installation) -> None:
+    """Else a new token, or another address, would seem to have no effect."""
+    good = installation.environ["MASSED_COMPUTE_API_KEY"]
+    installation.environ["MASSED_COMPUTE_API_KEY"] = installation.sim.read_only_token
+    assert installation.run("run", *GPU, "--", "true").returncode == 125
+    first = installation.status()["service"]["pid"]
+    installation.environ["MASSED_COMPUTE_API_KEY"] = good
+    done = installation.run("run", *GPU, "--", "true")
+    assert done.returncode == 0, done.stderr
+    assert b"had another MASSED_COMPUTE_API_KEY" in done.stderr
+    second = installation.status()["service"]["pid"]
+    assert second != first
+    again = installation.run("run", *GPU, "--", "true")
+    assert b"another" not in again.stderr
+    assert installation.status()["service"]["pid"] == second
+    kept = (installation.home / "runner.db.service.json").read_text()
+    assert good not in kept
+    installation.nothing_left()
+
+
+def test_run_says_where_the_service_that_stays_has_other_settings(served: Installation) -> None:
+    served.environ["RUNNER_MAX_INSTANCES"] = "3"
+    done = served.run("run", *GPU, "--", "true")
+    assert done.returncode == 0
+    assert b"another RUNNER_MAX_INSTANCES, which counts until `runner down`" in done.stderr
+
+
 def test_where_the_service_was_killed_everybody_is_told(served: Installation) -> None:
     job_id = served.submit("sleep 1000")
     job = served.until(job_id, "running")

@@ -23,6 +23,7 @@ from jobs.settings import (
     parse_duration,
     parse_size,
 )
+from jobs.store.database import Database
 from tests.properties import examples
 
 TOKEN = "secret-token-4711"
@@ -157,6 +158,16 @@ def test_a_relative_database_is_the_same_from_everywhere(
     assert load(home).database_url == f"sqlite:///{home}/b.db"
     for whole in ("sqlite:////srv/runner.db", "postgresql://host/runner"):
         assert load(home, {"RUNNER_DATABASE_URL": whole}).database_url == whole
+
+
+@pytest.mark.parametrize("name", ["a?1", "50%", "%20", "#1 &=\"'\\", "zwei\nzeilen", "é 😀", "a;b:c@d"])
+def test_a_home_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """What an address would take for a part of itself must not put the database anywhere else."""
+    folder = tmp_path / name
+    folder.mkdir()
+    assert Database(load(folder).database_url).path == folder / "runner.db"
+    write(folder, 'database_url = "sqlite:///b.db"\n')
+    assert Database(load(folder).database_url).path == folder / "b.db"
 
 
 def test_precedence_argument_environment_file_default(home: Path) -> None:
