@@ -16,6 +16,7 @@ NOBODY_SECONDS = 60.0
 SAY_SECONDS = 4.0
 """How long nobody is told of it: one service may just be taking over from another."""
 LOOK_SECONDS = 1.0
+FULL_BYTES = 1 << 20
 
 
 class LogReader:
@@ -45,13 +46,15 @@ class LogReader:
 
 
 class Patience:
-    """Bears it for a while that no worker lives. ``say``: told once, when that has lasted a moment."""
+    """Bears it for a while that no worker lives. ``say`` is told why nothing happens."""
 
     def __init__(self, db: Database, say: Callable[[str], None] | None = None) -> None:
         self._db = db
-        self._say = say
+        self._say = say or (lambda _sentence: None)
+        self._told = False
         self._since: float | None = None
         self._look_at = 0.0
+        self._disk_was_full = False
 
     def check(self) -> float:
         """For how many seconds nobody has worked. Raises ServiceUnavailable where that is too long."""
@@ -59,17 +62,26 @@ class Patience:
         if now < self._look_at:  # each line of a busy log is news
             return 0.0 if self._since is None else now - self._since
         self._look_at = now + LOOK_SECONDS
+        self._look_at_disk()
         if daemon.somebody_works(self._db):
-            self._since = None
+            self._since, self._told = None, False
             return 0.0
         if self._since is None:
             self._since = now
-        if self._say is not None and now - self._since >= SAY_SECONDS:
+        if not self._told and now - self._since >= SAY_SECONDS:
+            self._told = True
             self._say("no service is running, so nothing happens; start one with `runner up`")
-            self._say = None
         if now - self._since >= NOBODY_SECONDS:
             raise ServiceUnavailable(
                 f"No service has been running for {NOBODY_SECONDS:.0f} s, so nothing happens; "
                 "start one with `runner up`."
             )
         return now - self._since
+
+    def _look_at_disk(self) -> None:
+        """A full disk stops the log without anybody being able to write down why."""
+        free = self._db.free_bytes()
+        full = free is not None and free < FULL_BYTES
+        if full and not self._disk_was_full:
+            self._say(f"the disk of {self._db.path} is full: what the job writes waits until there is room")
+        self._disk_was_full = full

@@ -8,6 +8,7 @@ but a DatabaseError, one sentence for a person, leaves a transaction that the da
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 import sys
 import time
@@ -79,6 +80,15 @@ class Database:
     def clock(self) -> datetime:
         """This process's own clock: wall time at its start, advanced by the monotonic clock."""
         return self._wall + timedelta(seconds=ticks() - self._began)
+
+    def free_bytes(self) -> int | None:
+        """Room on the disk of a SQLite file; None where that is not known."""
+        if self.path is None:
+            return None
+        try:
+            return shutil.disk_usage(self.path.parent).free
+        except OSError:
+            return None
 
     def close(self) -> None:
         self.engine.dispose()

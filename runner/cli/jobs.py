@@ -50,7 +50,7 @@ Jobs = Annotated[list[str], typer.Argument(metavar="JOB…", help="Ids, names, o
 INTERRUPTED = 130
 NO_CODE = 125
 TIMED_OUT = 124
-RESTART_SECONDS = 4.0
+RESTART_SECONDS = 3.0
 """How long `run` sees nobody work before it starts a service again."""
 
 
@@ -366,8 +366,9 @@ def _follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
     db = client.database
     stream = sys.stderr if to_stderr else sys.stdout
     shared = output.same_terminal(stream, sys.stderr)
-    reader, patience = LogReader(db, job_id), Patience(db)
+    reader = LogReader(db, job_id)
     with _signals(client, job_id), LiveLine(db, shared=shared) as line, News(db) as news:
+        patience = Patience(db, line.say)
         while True:
             view, chunks = reader.look()
             try:

@@ -41,12 +41,14 @@ def make(tmp_path: Path, ssh_server: str) -> Iterator[Make]:
     with ExitStack() as stack:
         count = 0
 
-        def _make(config: SimConfig | None = None, **environ: str) -> Installation:
+        def _make(
+            config: SimConfig | None = None, *, folder: Path = tmp_path, **environ: str
+        ) -> Installation:
             nonlocal count
             count += 1
             config = config or SimConfig(boot_seconds=0.2)
             sim = stack.enter_context(Simulator(replace(config, openssh=ssh_server == "openssh")))
-            home = tmp_path / f"home {count}"
+            home = folder / f"home {count}"
             home.mkdir(mode=0o700)
             installation = Installation(home, sim, environ)
             stack.callback(installation.close)

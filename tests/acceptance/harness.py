@@ -71,9 +71,7 @@ class Installation:
             env=self.environ,
             cwd=self.home.parent,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            **options,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
 
     def submit(self, *command: str, **options: Any) -> str:

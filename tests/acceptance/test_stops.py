@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -170,6 +171,46 @@ def test_output_that_goes_nowhere(served: Installation, closed: str, code: int) 
         assert b"standard output: the disk is full" in done.stderr
         assert f"runner cancel {job['id']}".encode() in done.stderr
     served.nothing_left()
+
+
+@pytest.mark.timeout(200)
+def test_a_disk_that_is_full_for_a_while(make: Make, small_disk: Path, tmp_path: Path) -> None:
+    """Nothing is rented while it is nearly full; what was written meanwhile waits on the machine."""
+    served = make(folder=small_disk)
+    served.up()
+    printed = tmp_path / "printed"
+    with printed.open("wb") as stdout:
+        process = served.spawn("run", *GPU, "--name", "much", "--", "seq 1 8000000", stdout=stdout)
+    assert process.stderr is not None
+    said = iter(process.stderr.readline, b"")
+    assert any(b"nearly full" in line for line in said)
+    assert served.sim.ledger().charges == ()
+    _resize(small_disk, "40m")
+    assert any(b"is full: what the job writes waits" in line for line in said)
+    assert served.show("much")["state"] == "running"
+    _resize(small_disk, "400m")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert printed.read_bytes() == b"".join(b"%d\n" % n for n in range(1, 8_000_001))
+    assert served.show("much")["attempts"][0]["log"] == "sealed"
+    served.nothing_left()
+    served.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 10 MiB."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("NOT TESTED: a full disk; mounting a small one needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _resize(folder: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 
 
 @pytest.mark.timeout(200)

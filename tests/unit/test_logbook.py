@@ -13,6 +13,7 @@ from jobs.store import logs
 from jobs.store.database import Database
 from jobs.store.transitions import AttemptLease, Stale
 from tests.waiting import wait_until
+from workers.steps import logbook
 from workers.steps.logbook import CHUNK_BYTES, MOST_PENDING_BYTES, Logbook, Sink
 
 LEASE = AttemptLease("owner", 1)
@@ -38,6 +39,29 @@ def _waits(sink: Sink, errors: list[BaseException]) -> threading.Thread:
     thread = threading.Thread(target=write)
     thread.start()
     return thread
+
+
+def test_a_full_disk_is_not_tried_as_fast_as_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much waits: the pause after a failure is a pause."""
+    tries = 0
+
+    def full(db: Database, appends: Sequence[logs.Append]) -> list[bool]:
+        nonlocal tries
+        tries += 1
+        raise DatabaseError("The disk is full.")
+
+    monkeypatch.setattr(logbook, "FIRST_RETRY", 3600.0)
+    monkeypatch.setattr(logbook, "LONGEST_RETRY", 3600.0)
+    book = _book(monkeypatch, full)
+    errors: list[BaseException] = []
+    loud = book.open("a", LEASE, 0)
+    loud.write(b"first")
+    wait_until(lambda: tries == 1, what="the first try")
+    writer = _waits(loud, errors)
+    wait_until(lambda: loud.received > MOST_PENDING_BYTES, what="a writer that is ahead")
+    book.close(30)
+    writer.join(30)
+    assert tries == 2, "the first one, and the last one before leaving"
 
 
 def test_a_full_disk_keeps_nobody_from_leaving(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,9 @@ from workers.supervisor import PROTOCOL
 
 log = logging.getLogger(__name__)
 
+LEAST_FREE_BYTES = 16 << 20
+"""Nothing is rented where not even the log of a short job could be kept."""
+
 
 class _Waits(Exception):
     """The job stays queued."""
@@ -77,6 +80,9 @@ def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:
         return
     if job.cancel_requested:
         raise _Refused(Event.CANCELLED, CANCELLED, "cancelled before anything was rented")
+    if (free := ctx.db.free_bytes()) is not None and free < LEAST_FREE_BYTES:
+        detail = f"the disk of the database is nearly full ({free >> 20} MiB free), and its log would be lost"
+        raise _Waits(None, detail, pause(job.waits))
     try:
         plan = _plan(ctx, job)
     except (InvalidToken, PaymentRequired) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -25,7 +26,8 @@ LATE_SECONDS = 0.05
 CHUNK_BYTES = 1 << 20  # fewer, larger rows: each costs two statements, and a turn at the interpreter
 MOST_PENDING_BYTES = 4 << 20
 MOST_IN_ONE_COMMIT = 8 << 20
-RETRY_SECONDS = 1.0
+FIRST_RETRY, LONGEST_RETRY = 0.5, 15.0
+SAY_AGAIN_SECONDS = 60.0
 
 
 @dataclass
@@ -138,6 +140,7 @@ class Logbook:
                 self._changed.notify_all()
 
     def _write_all(self) -> None:
+        failures, said_at = 0, -SAY_AGAIN_SECONDS
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or any(s.pending for s in self._states.values()))
@@ -151,17 +154,23 @@ class Logbook:
             try:
                 applied = logs.append(self._db, [item for _, item in batch])
             except DatabaseError as error:
-                log.warning("the log waits: %s", error)
+                if time.monotonic() - said_at >= SAY_AGAIN_SECONDS:  # the same disk may hold our own log
+                    said_at = time.monotonic()
+                    log.warning("the log waits: %s", error)
                 self._give_back(batch)
                 if last:
                     return
-                self._pause(RETRY_SECONDS)
+                pause = min(LONGEST_RETRY, FIRST_RETRY * 2**failures) * random.uniform(0.75, 1.25)
+                failures = min(failures + 1, 8)
+                with self._changed:  # however much waits
+                    self._changed.wait_for(lambda: self._closing, timeout=pause)
                 continue
             except Exception:
                 # A bug, or a fault that nobody mapped. These attempts are put down, and taken up again where
                 # their stored logs end; without this thread all the others would wait for ever.
                 log.exception("the log of %d attempts could not be written", len(batch))
                 applied = [False] * len(batch)
+            failures = 0
             self._settle(batch, applied)
             # More may be on its way: the next commit is then shared by it.
             if not last:
