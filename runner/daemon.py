@@ -31,6 +31,7 @@ from filelock import FileLock, Timeout
 
 from jobs import ids
 from jobs.errors import ApiError, DatabaseError, InvalidToken, RunnerError, ServiceUnavailable
+from jobs.models import Worker
 from jobs.settings import Settings, as_environ
 from jobs.store import doom, leases, reads
 from jobs.store.database import Database
@@ -98,14 +99,14 @@ def find(settings: Settings) -> Running | None:
     return _read(settings) if _is_held(lock_path(settings)) else None
 
 
-def somebody_works(db: Database) -> bool:
-    """Whether a worker lives. Of a service that was killed the operating system knows it at once.
+def workers(db: Database) -> list[Worker]:
+    """The workers that live. Of a service that was killed the operating system knows it at once.
 
     Raises DatabaseError.
     """
     if db.path is not None and not _is_held(_lock_of(db.path)):
-        return False
-    return bool(leases.workers(db))
+        return []
+    return leases.workers(db)
 
 
 def serve(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from jobs import ids, meter, money
-from jobs.errors import RunnerError
+from jobs.errors import InvalidToken, RunnerError
 from jobs.settings import Settings
 from jobs.store import doom, leases, reads, schema
 from jobs.store.database import Database
@@ -135,8 +135,11 @@ def _cloud(settings: Settings, db: Database) -> Iterator[Finding]:
     with Cloud(settings.api_url, settings.api_token, gate=gate) as cloud:
         try:
             cloud.validate_token(deadline_s=API_SECONDS)
-        except RunnerError as error:
+        except InvalidToken as error:
             yield Finding("token", False, str(error), "runner init")
+            return
+        except RunnerError as error:
+            yield Finding("API", False, str(error), "The token could not be checked; try again later.")
             return
         yield Finding("token", True, f"accepted by {settings.api_url}")
         try:

@@ -52,6 +52,7 @@ class Patience:
         self._db = db
         self._say = say or (lambda _sentence: None)
         self._told = False
+        self._notes: list[str] = []
         self._since: float | None = None
         self._look_at = 0.0
         self._disk_was_full = False
@@ -63,7 +64,9 @@ class Patience:
             return 0.0 if self._since is None else now - self._since
         self._look_at = now + LOOK_SECONDS
         self._look_at_disk()
-        if daemon.somebody_works(self._db):
+        workers = daemon.workers(self._db)
+        self._pass_on([worker.note for worker in workers if worker.note])
+        if workers:
             self._since, self._told = None, False
             return 0.0
         if self._since is None:
@@ -77,6 +80,13 @@ class Patience:
                 "start one with `runner up`."
             )
         return now - self._since
+
+    def _pass_on(self, notes: list[str]) -> None:
+        """What the workers cannot do at present, once."""
+        for note in notes:
+            if note not in self._notes:
+                self._say(f"the service waits: {note}")
+        self._notes = notes
 
     def _look_at_disk(self) -> None:
         """A full disk stops the log without anybody being able to write down why."""

@@ -104,12 +104,19 @@ def live_line(view: JobView, now: datetime) -> str:
     parts = [f"{state_text(view)} {span((now - view.since).total_seconds())}", product]
     if view.state is State.QUEUED and (view.detail or view.reason):
         parts.append(view.detail or view.reason or "")
+    if unanswered(view):
+        parts.append("the deploy had no answer; looking for its machine on the account")
     if view.attempts:
         parts.append(f"${money.format_cost(view.cost)} so far")
     parts.append(f"ceiling ${money.format_usd(view.max_cost)}")
     if last is not None and last.leak_suspected:
         parts.append("leak suspected: its machine does not end")
     return " · ".join(parts)
+
+
+def unanswered(view: JobView) -> bool:
+    """Whether nobody knows yet what came of the job's deploy."""
+    return bool(view.attempts) and not view.final and view.attempts[-1].instance_state == "unknown"
 
 
 def receipt_line(view: JobView) -> str:

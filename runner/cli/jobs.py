@@ -244,7 +244,7 @@ def cancel(jobs: Jobs) -> None:
                 output.note(f"{job_id} is {state}")
             else:
                 output.note(f"{job_id} is {state} and will be cancelled")
-        if any(not reads.show(db, job_id).final for job_id in ids) and not daemon.somebody_works(db):
+        if any(not reads.show(db, job_id).final for job_id in ids) and not daemon.workers(db):
             output.note("no service is running, so nothing ends; start one with `runner up`")
 
 
@@ -357,7 +357,7 @@ def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted)
         f"job {submitted.id} · ceiling ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) · "
         f"max runtime {present.span(spec.max_runtime)} ({spec.max_runtime_source})"
     )
-    if not daemon.somebody_works(client.database):
+    if not daemon.workers(client.database):
         output.note("no service is running; the job waits until you start one with `runner up`")
 
 

@@ -32,7 +32,7 @@ class LiveLine:
         self._drawn = False
         self._at_line_start = True
         self._last_log = 0.0
-        self._told: tuple[str, str | None] | None = None
+        self._told: tuple[str, str | None, bool] | None = None
 
     @property
     def seconds(self) -> float:
@@ -50,7 +50,8 @@ class LiveLine:
             self._stream.flush()
             self._drawn = True
             return
-        news = (view.state.value, view.detail if view.state == "queued" else None)
+        detail = view.detail if view.state == "queued" else None
+        news = (present.state_text(view), detail, present.unanswered(view))
         if news != self._told:
             self._told = news
             self.say(line)

@@ -12,7 +12,7 @@ import typer
 from jobs.errors import RunnerError
 from jobs.settings import Settings, load_settings
 from jobs.states import FINAL
-from jobs.store import doom, leases, reads
+from jobs.store import doom, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
 from runner import daemon, present
@@ -138,7 +138,7 @@ def _status(settings: Settings, db: Database) -> dict[str, Any]:
         },
         "workers": [
             {"host": worker.host, "pid": worker.pid, "version": worker.version, "note": worker.note}
-            for worker in leases.workers(db)
+            for worker in daemon.workers(db)
         ],
         "database": str(db.path or db.shown_url),
         "jobs": {

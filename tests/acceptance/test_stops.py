@@ -173,6 +173,22 @@ def test_output_that_goes_nowhere(served: Installation, closed: str, code: int) 
     served.nothing_left()
 
 
+def test_run_tells_what_the_service_waits_for(served: Installation) -> None:
+    faults = served.sim.faults
+    faults.add(operation="deployInstance", kind="lost", times=1)
+    faults.add(operation="listInstances", kind="status", status=503, times=-1)
+    process = served.spawn("run", *GPU, "--", "echo once")
+    assert process.stderr is not None
+    said, lost = b"", b"the deploy had no answer"
+    for line in iter(process.stderr.readline, b""):
+        said += line
+        if all(part in said for part in (b"the service waits: the account cannot be listed", b"503", lost)):
+            faults.clear()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, b"once\n"), (said, err)
+    assert len(served.sim.ledger().charges) == 1
+
+
 @pytest.mark.timeout(200)
 def test_a_disk_that_is_full_for_a_while(make: Make, small_disk: Path, tmp_path: Path) -> None:
     """Nothing is rented while it is nearly full; what was written meanwhile waits on the machine."""
