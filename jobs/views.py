@@ -83,6 +83,19 @@ class EventView:
 
 
 @dataclass(frozen=True)
+class WorkerView:
+    """A worker that lives. ``note``: what it cannot do at present, for people."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    seats: int
+    started_at: datetime
+    note: str | None
+
+
+@dataclass(frozen=True)
 class Chunk:
     """A run of log bytes; ``data`` is None where the bytes are known to be missing."""
 

@@ -31,11 +31,11 @@ from filelock import FileLock, Timeout
 
 from jobs import ids
 from jobs.errors import ApiError, DatabaseError, InvalidToken, RunnerError, ServiceUnavailable
-from jobs.models import Worker
 from jobs.settings import Settings, as_environ
 from jobs.store import doom, leases, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
+from jobs.views import WorkerView
 
 if TYPE_CHECKING:
     from workers.cloud.client import Cloud
@@ -99,7 +99,7 @@ def find(settings: Settings) -> Running | None:
     return _read(settings) if _is_held(lock_path(settings)) else None
 
 
-def workers(db: Database) -> list[Worker]:
+def workers(db: Database) -> list[WorkerView]:
     """The workers that live. Of a service that was killed the operating system knows it at once.
 
     Raises DatabaseError.

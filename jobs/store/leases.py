@@ -18,6 +18,7 @@ from jobs.models import Attempt, Instance, Job, Leader, Worker
 from jobs.states import ENDED, State
 from jobs.store.database import Database
 from jobs.store.transitions import AttemptLease, JobLease, Lead
+from jobs.views import WorkerView
 
 LEASE = timedelta(seconds=15)
 ADMISSION = timedelta(seconds=60)
@@ -214,11 +215,23 @@ def note(db: Database, owner: str, text: str | None) -> None:
         session.execute(update(Worker).where(Worker.id == owner).values(note=text))
 
 
-def workers(db: Database) -> list[Worker]:
-    """The workers that have been heard of lately."""
+def workers(db: Database) -> list[WorkerView]:
+    """The workers that have been heard of lately, the oldest first."""
     with db.read() as session:
         alive = Worker.heartbeat_at > db.now(session) - WORKER_LOST
-        return list(session.execute(select(Worker).where(alive).order_by(Worker.started_at)).scalars())
+        rows = session.execute(select(Worker).where(alive).order_by(Worker.started_at)).scalars()
+        return [
+            WorkerView(
+                id=row.id,
+                host=row.host,
+                pid=row.pid,
+                version=row.version,
+                seats=row.seats,
+                started_at=row.started_at,
+                note=row.note,
+            )
+            for row in rows
+        ]
 
 
 def seats(session: Session, now: datetime) -> int:

@@ -100,4 +100,5 @@ def test_what_is_queued_costs_nothing_to_cancel(client: runner.Client, cloud: Si
     job = client.submit("true", gpu="gpu_1x_l40")
     job.cancel()
     assert (job.state, job.reason, job.cost_usd) == ("cancelled", "cancelled_by_user", 0)
-    assert cloud.requests() == ()
+    assert cloud.requests("deployInstance") == ()
+    assert cloud.ledger().charges == ()
