@@ -2,8 +2,8 @@
 here, with the arithmetic of ``jobs.money``.
 
 A machine is charged from the deploy request to the accepted terminate, each started minute whole. Where
-a terminate was never accepted, the first proof that the machine is gone ends the count, and the figure
-is an estimate.
+a terminate was never accepted, or the machine lived on in spite of it, the first proof that the machine is
+gone ends the count, and the figure is an estimate.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Protocol
 
 from jobs.money import Meter, started_minutes
 
+LIVED_ON = timedelta(seconds=45)
+"""Listed so long after its terminate was accepted, a machine lives on in spite of it, and is billed on."""
 LEAK_AFTER = timedelta(minutes=5)
 """A machine that should end and still lives after this long is called a suspected leak."""
 
@@ -28,7 +30,9 @@ class Metered(Protocol):
     state: str
     price: int | None
     minimum_minutes: int
+    status: str | None
     requested_at: datetime | None
+    seen_at: datetime | None
     terminate_accepted_at: datetime | None
     gone_at: datetime | None
     doomed_at: datetime | None
@@ -51,10 +55,18 @@ def charge(instance: Metered, now: datetime) -> Charge:
     """What *instance* has cost by *now*, the billed minimum of its installation included."""
     if instance.state in UNCHARGED or instance.requested_at is None:
         return Charge(0, 0, estimated=False)
-    end = instance.terminate_accepted_at or instance.gone_at
-    estimated = instance.terminate_accepted_at is None and instance.gone_at is not None
+    accepted = None if lived_on(instance) else instance.terminate_accepted_at
+    end = accepted or instance.gone_at
+    estimated = accepted is None and instance.gone_at is not None
     minutes = started_minutes(instance.requested_at, end or now, instance.minimum_minutes)
     return Charge(minutes, instance.price or 0, estimated)
+
+
+def lived_on(instance: Metered) -> bool:
+    """Whether a machine was still there, and not about to go, long after its end was accepted."""
+    accepted, seen = instance.terminate_accepted_at, instance.seen_at
+    leaving = (instance.status or "").strip().lower() in ("terminating", "deleting")
+    return accepted is not None and seen is not None and not leaving and seen > accepted + LIVED_ON
 
 
 def total(charges: Iterable[Charge]) -> int:

@@ -31,6 +31,9 @@ ENDING_SECONDS = GRACE_SECONDS + SEAL_SECONDS + TERMINATE_SECONDS
 LEAST_SECONDS = 60
 """A ceiling that leaves less than this between the deploy request and the deadline is refused."""
 
+FAR_MINUTES = 10 * 365 * 24 * 60
+"""Nothing is calculated further ahead: a large ceiling over a small price would leave the calendar."""
+
 _AMOUNT = re.compile(r"[0-9]*\.?[0-9]+|[0-9]+\.")
 _MINUTE = timedelta(minutes=1)
 _MICRO = Decimal("0.000001")
@@ -124,6 +127,16 @@ def affordable_minutes(remaining_micros: Micros, price_micros_per_hour: int) -> 
     return max(0, remaining_micros * 60 // price_micros_per_hour)
 
 
+def paid_until(requested_at: datetime, remaining_micros: Micros, price_micros_per_hour: int) -> datetime:
+    """The last second whose started minutes, counted from *requested_at*, fit into *remaining_micros*.
+
+    It lies before the request where not even one minute fits, and no further ahead than a price can be known.
+    Raises ValueError where the price is not positive.
+    """
+    minutes = affordable_minutes(remaining_micros, price_micros_per_hour)
+    return requested_at + timedelta(seconds=60 * min(minutes, FAR_MINUTES) - 1)
+
+
 def expiry_within(
     requested_at: datetime,
     *,
@@ -140,12 +153,11 @@ def expiry_within(
     minutes fit into *remaining_micros*. Where not even *minimum_minutes* fit, it lies before the request.
     *price*: micro-dollars an hour; raises ValueError where it is not positive.
     """
-    minutes = affordable_minutes(remaining_micros, price)
-    if minutes < minimum_minutes:
-        minutes = 0
-    seconds = min(boot_timeout_s + max_runtime_s + ending_s, 60 * minutes - 1)
+    if affordable_minutes(remaining_micros, price) < minimum_minutes:
+        remaining_micros = 0
+    by_time = requested_at + timedelta(seconds=boot_timeout_s + max_runtime_s + ending_s)
     # A name holds whole seconds; rounding down keeps both the name and the ceiling true.
-    return (requested_at + timedelta(seconds=seconds)).replace(microsecond=0)
+    return min(by_time, paid_until(requested_at, remaining_micros, price)).replace(microsecond=0)
 
 
 def _strict(value: object) -> Decimal | None:

@@ -16,11 +16,13 @@ from datetime import datetime, timedelta
 
 from jobs.errors import ApiError, DatabaseError
 from jobs.store import ending, leases, observing
+from jobs.store.admission import Limits
 from jobs.store.ending import Wanted
 from jobs.store.news import News
 from jobs.store.observing import Listed, Sighting
 from jobs.store.transitions import Lead, Stale
 from workers.cloud.shapes import Instance, Listing
+from workers.steps.awake import Awake
 from workers.steps.context import Context
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ BUSINESS_SECONDS = 1.0
 """How often what time itself brings about is looked at, news or not."""
 RING_AGAIN_SECONDS = 2.0
 LISTING_SECONDS = 10.0
+"""For a listing and the questions that it leaves, together."""
 RENEW_SECONDS = leases.LEASE.total_seconds() / 3
 LEAST_PAUSE_SECONDS = 0.1
 LEAVE_SECONDS = 3.0
@@ -43,6 +46,8 @@ class Observer:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
+        self._bounds = Limits(ctx.settings.max_instances, ctx.settings.max_burn)
+        self._awake = Awake()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = None
         self._ear: threading.Thread | None = None
@@ -60,10 +65,6 @@ class Observer:
         self._ear = threading.Thread(target=self._hear, name="news", daemon=True)
         self._thread.start()
         self._ear.start()
-
-    def wake(self) -> None:
-        """Look now rather than at the next tick."""
-        self._woken.set()
 
     def look_at_cloud(self) -> None:
         """List at the next opportunity: something happened out there."""
@@ -130,13 +131,14 @@ class Observer:
 
     def _tick(self, lead: Lead) -> None:
         ctx = self._ctx
-        ended = ending.enforce(ctx.db, lead)
-        wanted = ending.wanted(ctx.db, ctx.settings.max_instances)
+        if ending.enforce(ctx.db, lead, self._awake.look(ctx.db.clock())):
+            ctx.bells.terminate()  # at once: the listing that follows may hang
+        wanted = ending.wanted(ctx.db, self._bounds)
         if time.monotonic() >= self._next_listing:
             self._observe(lead, wanted)
-            wanted = ending.wanted(ctx.db, ctx.settings.max_instances)
-        if ending.settle(ctx.db, lead) or ended:
-            wanted = ending.wanted(ctx.db, ctx.settings.max_instances)
+            wanted = ending.wanted(ctx.db, self._bounds)
+        if ending.settle(ctx.db, lead):
+            wanted = ending.wanted(ctx.db, self._bounds)
         self._schedule(wanted)
         self._ring(wanted)
 
@@ -169,13 +171,15 @@ class Observer:
             ctx.bells.terminate()
         doubted = findings.doubted  # not in its order: the answer of one that fails must not hide the rest
         for instance_id, uuid in random.sample(doubted, min(len(doubted), MOST_QUESTIONS)):
-            if ctx.stopping.is_set() or not self._ask(lead, instance_id, uuid):
-                break  # an API that does not answer must not keep the ceilings waiting
+            # An API that does not answer, or slowly, must not keep the ceilings waiting.
+            left = LISTING_SECONDS - (time.monotonic() - began)
+            if ctx.stopping.is_set() or left <= 0 or not self._ask(lead, instance_id, uuid, left):
+                break
 
-    def _ask(self, lead: Lead, instance_id: int, uuid: str) -> bool:
+    def _ask(self, lead: Lead, instance_id: int, uuid: str, seconds: float) -> bool:
         """A machine was not listed: ask for it by its uuid before it is called gone. Whether we were told."""
         try:
-            found = self._ctx.cloud.get_instance(uuid, deadline_s=LISTING_SECONDS)
+            found = self._ctx.cloud.get_instance(uuid, deadline_s=seconds)
         except ApiError as error:
             log.warning("machine %s was not listed, and cannot be asked for: %s", uuid, error)
             return False

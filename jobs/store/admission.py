@@ -87,14 +87,13 @@ def candidate(db: Database, job_id: str) -> Candidate | None:
         job = session.execute(select(Job).where(Job.id == job_id, Job.state == State.QUEUED)).scalar()
         if job is None:
             return None
-        spent = meter.total(meter.charge(instance, now) for instance in charged(session, job_id))
         return Candidate(
             job.id,
             tuple(job.products),
             job.image,
             job.max_cost,
             job.max_runtime,
-            spent,
+            spent(session, now, job_id),
             job.waits,
             job.cancel_requested_at is not None,
         )
@@ -177,13 +176,16 @@ def wait(
     detail: str,
     pause: timedelta,
     product: str | None = None,
-) -> None:
-    """Leave a job queued, with its reason, for at least *pause*; remember where *product* is out of stock."""
+) -> bool:
+    """Leave a job queued, with its reason, for at least *pause*; remember where *product* is out of stock.
+
+    Returns whether the reason is news.
+    """
     with db.write() as session:
         now = db.now(session)
         until = now + pause
         if product is not None:
-            limits.set_out_of_stock(session, now, product, until)
+            limits.block(session, now, limits.stock(product), until)
         same = session.execute(select(Job.reason, Job.detail, Job.waits).where(Job.id == job_id)).one()
         values = {"not_before": until, "waits": same.waits + 1}
         if (same.reason, same.detail) == (reason, detail):  # no news: nothing for the job's history
@@ -199,7 +201,7 @@ def wait(
             )
             if not changed.rowcount:  # type: ignore[attr-defined]
                 raise Stale
-            return
+            return False
         move(
             session,
             now,
@@ -210,6 +212,7 @@ def wait(
             guard=lease,
             change=Change(reason, detail, job=values),
         )
+    return True
 
 
 def refuse(db: Database, job_id: str, lease: JobLease, event: Event, reason: str, detail: str) -> None:
@@ -227,15 +230,23 @@ def refuse(db: Database, job_id: str, lease: JobLease, event: Event, reason: str
         )
 
 
-def charged(session: Session, job_id: str) -> list[Instance]:
-    """All that was, or may have been, rented for a job, strays included."""
+def spent(session: Session, now: datetime, job_id: str, *, but: int | None = None) -> int:
+    """What all that was, or may have been, rented for a job has cost, strays included: micro-dollars.
+
+    *but*: the id of an instance that is not counted.
+    """
     rented = Instance.state.not_in(meter.UNCHARGED)
-    return list(session.execute(select(Instance).where(Instance.job_id == job_id, rented)).scalars())
+    rows = session.execute(select(Instance).where(Instance.job_id == job_id, rented)).scalars()
+    return meter.total(meter.charge(row, now) for row in rows if row.id != but)
 
 
-def room(session: Session, now: datetime, max_instances: int) -> int:
-    """How many more instances may be rented now, as far as their number goes."""
-    return max(0, min(max_instances - _held(session)[0], leases.seats(session, now) - _seated(session)))
+def room(session: Session, now: datetime, bounds: Limits) -> int:
+    """How many more instances may be rented now, as far as that is the same for all products."""
+    held, burn = _held(session)
+    spent = bounds.max_burn is not None and burn >= bounds.max_burn
+    if spent or limits.blocked_until(session, now, limits.QUOTA) is not None:
+        return 0
+    return max(0, min(bounds.max_instances - held, leases.seats(session, now) - _seated(session)))
 
 
 def _held(session: Session) -> tuple[int, int]:
@@ -262,4 +273,6 @@ def _no_room(session: Session, now: datetime, plan: Plan, bounds: Limits) -> Ful
         )
     if _seated(session) >= leases.seats(session, now):
         return Full("every worker attends to as many jobs as it can")
+    if limits.blocked_until(session, now, limits.QUOTA) is not None:
+        return Full("the account allows no more instances at present")
     return None

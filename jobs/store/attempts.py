@@ -14,11 +14,9 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs import meter
 from jobs.models import Attempt, Instance, Job
 from jobs.states import CAUSES, LIVE, Event, State
-from jobs.store import doom, limits
-from jobs.store.admission import charged
+from jobs.store import admission, doom, limits
 from jobs.store.database import Database
 from jobs.store.leases import LEASE
 from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
@@ -92,7 +90,7 @@ def load(db: Database, attempt_id: str) -> Work | None:
             env=dict(job.env),
             max_runtime=job.max_runtime,
             max_cost=job.max_cost,
-            spent=_spent_elsewhere(session, db.now(session), job.id, instance.id),
+            spent=admission.spent(session, db.now(session), job.id, but=instance.id),
             product=attempt.product,
             image_id=attempt.image_id,
             key_fields=tuple(field for field in attempt.key_fields.split(",") if field),
@@ -171,8 +169,9 @@ def deploy_void(
     """Nothing was rented, and the job goes back into the queue as if this attempt had not been."""
     with db.write() as session:
         now = db.now(session)
-        if event is Event.NO_CAPACITY and reason == "no_capacity":
-            limits.set_out_of_stock(session, now, work.product, now + pause)
+        if event is Event.NO_CAPACITY:
+            what = limits.stock(work.product) if reason == "no_capacity" else limits.QUOTA
+            limits.block(session, now, what, now + pause)
         change = Change(reason, detail, job={"not_before": now + pause, "waits": Job.waits + 1})
         _move(session, now, event, work, lease, State.DEPLOYING, change)
         _write_instance(session, work, ("intended", "unknown"), state="refused")
@@ -283,11 +282,6 @@ def unreachable_since(db: Database, attempt_id: str) -> datetime | None:
     """Since when nobody reaches the machine; None where somebody does."""
     with db.read() as session:
         return session.execute(select(Attempt.unreachable_since).where(Attempt.id == attempt_id)).scalar()
-
-
-def _spent_elsewhere(session: Session, now: datetime, job_id: str, instance_id: int) -> int:
-    others = [row for row in charged(session, job_id) if row.id != instance_id]
-    return meter.total(meter.charge(row, now) for row in others)
 
 
 def _move(

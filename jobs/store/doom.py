@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
-from jobs.models import Attempt, Instance
+from jobs import meter
+from jobs.models import Instance
 from jobs.store.database import Database
 
 ASKING = timedelta(seconds=30)
@@ -70,9 +71,7 @@ def accepted(db: Database, uuids: Sequence[str]) -> None:
         now = db.now(session)
         query = select(Instance).where(Instance.uuid.in_(uuids), Instance.state == "doomed")
         for row in session.execute(query.with_for_update()).scalars():
-            before = row.terminate_accepted_at
-            # Listed long after the first one was accepted: it lived on in spite of that, and was billed on.
-            if before is None or (row.seen_at is not None and row.seen_at > before + LAG / 2):
+            if row.terminate_accepted_at is None or meter.lived_on(row):
                 row.terminate_accepted_at = now
             row.terminate_error, row.missing_since = None, None
             row.terminate_next_at = now + LAG
@@ -120,14 +119,3 @@ def instances(db: Database) -> list[Instance]:
                 .order_by(Instance.id)
             ).scalars()
         )
-
-
-def by_uuid(db: Database, uuid: str) -> tuple[Instance, str | None] | None:
-    """An instance of ours and the job it serves; None for a stranger."""
-    with db.read() as session:
-        row = session.execute(
-            select(Instance, Attempt.job_id)
-            .outerjoin(Attempt, Attempt.id == Instance.attempt_id)
-            .where(Instance.uuid == uuid)
-        ).first()
-        return None if row is None else (row[0], row[1])

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from jobs import meter, money
+from jobs import money
 from jobs.errors import DatabaseError
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State, final_event
-from jobs.store import admission, doom
-from jobs.store.admission import charged
+from jobs.store import admission, doom, limits
+from jobs.store.admission import Limits
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
 
@@ -28,8 +28,12 @@ log = logging.getLogger(__name__)
 
 AFTER_STOP = timedelta(seconds=money.GRACE_SECONDS + money.SEAL_SECONDS)
 """How long after its deadline or its stop a command may take to end before its machine is taken away."""
+HOLDER_FIRST = timedelta(seconds=5)
+"""How much longer the leader waits where somebody attends: the attendant may still learn the exit code."""
 ENDING = timedelta(seconds=money.ENDING_SECONDS)
 UNREACHABLE = timedelta(minutes=15)
+FRONT = 8
+"""How many of a product's waiting jobs are tried again at once."""
 MOST_FREE_RETRIES = 3
 """Further attempts, by themselves, of a job whose command never started."""
 SETTLED = ("gone", "refused", "absent")
@@ -46,12 +50,16 @@ class Wanted:
     hurried: bool
 
 
-def enforce(db: Database, lead: Lead) -> int:
-    """End every attempt whose time is over or whose cancel nobody else serves. Returns how many."""
+def enforce(db: Database, lead: Lead, awake_since: datetime | None = None) -> int:
+    """End every attempt whose time is over or whose cancel nobody else serves. Returns how many.
+
+    *awake_since*: since when somebody has been there to serve. What passed before it is not held against a
+    machine on which a command was started: its end may lie there, and is to be fetched first.
+    """
     ended = 0
     for attempt_id in _overdue(db):
         with _one(db, attempt_id) as session:
-            ended += _end_one(session, db.now(session), lead, attempt_id)
+            ended += _end_one(session, db.now(session), lead, attempt_id, awake_since)
     return ended
 
 
@@ -73,22 +81,11 @@ def settle(db: Database, lead: Lead) -> int:
     return settled
 
 
-def wanted(db: Database, max_instances: int, limit: int = 200) -> Wanted:
-    """The doorbells to ring now.
-
-    Only as many queued jobs are rung for as there is room for. The others are once, to be told that they
-    wait for a slot, and then not again until there is one: a thousand of them cost nothing.
-    """
+def wanted(db: Database, bounds: Limits, limit: int = 200) -> Wanted:
+    """The doorbells to ring now."""
     with db.read() as session:
         now = db.now(session)
-        free_job = or_(Job.lease_owner.is_(None), Job.lease_until < now)
-        due = or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None))
-        queued = select(Job.id).where(Job.state == State.QUEUED, due, free_job).order_by(Job.seq)
-        room = admission.room(session, now, max_instances)
-        if room == 0:
-            told = (Job.reason == "waiting_for_slot") & Job.cancel_requested_at.is_(None)
-            queued = queued.where(or_(Job.reason.is_(None), ~told))
-        admit = session.execute(queued.limit(min(limit, room or limit))).scalars()
+        admit = _to_admit(session, now, bounds, limit)
         free = or_(Attempt.lease_owner.is_(None), Attempt.lease_until < now)
         attend = session.execute(
             select(Attempt.id)
@@ -118,12 +115,39 @@ def wanted(db: Database, max_instances: int, limit: int = 200) -> Wanted:
             .where(Instance.state.in_(("live", "warm", "doomed", "unknown")))
         ).scalar_one()
         return Wanted(
-            admit=list(admit),
+            admit=admit,
             attend=list(attend),
             terminate=doom.any_due(session, now),
             live=held,
             hurried=bool(restless or set(states) - {State.RUNNING.value}),
         )
+
+
+def _to_admit(session: Session, now: datetime, bounds: Limits, limit: int) -> list[str]:
+    """The queued jobs to ring for, the first ones first: as many as there is room for.
+
+    A job that cannot be rented for is rung for once, to be told why it waits. After that only the front of
+    its product's queue is tried again, and only when there is room and stock: a thousand more cost nothing.
+    """
+    told = Job.reason.in_(("waiting_for_slot", "no_capacity")) & Job.cancel_requested_at.is_(None)
+    queued = and_(
+        Job.state == State.QUEUED,
+        or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None)),
+        or_(Job.lease_owner.is_(None), Job.lease_until < now),
+    )
+    room = admission.room(session, now, bounds)
+    fresh = select(Job.seq, Job.id).where(queued, or_(Job.reason.is_(None), ~told)).order_by(Job.seq)
+    found = [(row[0], row[1]) for row in session.execute(fresh.limit(min(limit, room or limit)))]
+    if room:
+        product = Job.products[0].as_string()
+        place = func.row_number().over(partition_by=product, order_by=Job.seq)
+        waiting = select(Job.seq, Job.id, place.label("place")).where(queued, told)
+        if gone := limits.out_of_stock(session, now):
+            waiting = waiting.where(product.not_in(gone))
+        fronts = waiting.subquery()
+        rows = session.execute(select(fronts.c.seq, fronts.c.id).where(fronts.c.place <= FRONT))
+        found = sorted([*found, *((row[0], row[1]) for row in rows)])[: min(limit, room)]
+    return [job_id for _, job_id in found]
 
 
 @contextmanager
@@ -164,11 +188,13 @@ def _overdue(db: Database) -> list[str]:
         return list(session.execute(query).scalars())
 
 
-def _end_one(session: Session, now: datetime, lead: Lead, attempt_id: str) -> int:
+def _end_one(
+    session: Session, now: datetime, lead: Lead, attempt_id: str, awake_since: datetime | None
+) -> int:
     attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
     job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
     instance = session.execute(select(Instance).where(Instance.attempt_id == attempt_id)).scalar_one()
-    verdict = _verdict(now, attempt, job, instance)
+    verdict = _verdict(now, attempt, job, instance, awake_since)
     if verdict is None:
         return 0
     event, cause, detail, retryable = verdict
@@ -190,28 +216,42 @@ def _end_one(session: Session, now: datetime, lead: Lead, attempt_id: str) -> in
 
 
 def _verdict(
-    now: datetime, attempt: Attempt, job: Job, instance: Instance
+    now: datetime, attempt: Attempt, job: Job, instance: Instance, awake_since: datetime | None
 ) -> tuple[Event, str, str, bool] | None:
-    cancelled = job.cancel_requested_at is not None
     if attempt.state == State.BOOTING:
-        if cancelled:
-            return Event.STOPPED, "cancelled_by_user", "cancelled while the machine was booting", False
-        if instance.expires_at < now + ENDING:  # boot timeout and run time are in it: only money ends earlier
-            return Event.STOPPED, "max_cost", "booting took all the time that the ceiling can pay for", False
-        if attempt.boot_deadline_at < now:
-            before_go = attempt.go_ordered_at is None
-            return Event.BOOT_FAILED, "boot_timeout", "the machine could not be reached in time", before_go
-    elif attempt.state == State.RUNNING:
-        since = attempt.unreachable_since
-        cause = attempt.stop_cause or ("cancelled_by_user" if cancelled else None)
-        asked = attempt.stop_ordered_at or job.cancel_requested_at
-        if cause is not None and asked is not None and asked < now - AFTER_STOP:
-            return Event.OVERDUE, cause, "the command did not end in time; its machine was taken away", False
-        if attempt.deadline_at is not None and attempt.deadline_at < now - AFTER_STOP:
-            cause = attempt.deadline_cause or "max_runtime"
-            return Event.OVERDUE, cause, "the command did not end in time; its machine was taken away", False
-        if since is not None and since < now - UNREACHABLE:
-            return Event.GONE, "lost", "nobody could reach the machine for 15 minutes", False
+        return _verdict_booting(now, attempt, job, instance, awake_since)
+    if attempt.state != State.RUNNING:
+        return None
+    patience = AFTER_STOP
+    if attempt.lease_until is not None and attempt.lease_until > now:
+        patience += HOLDER_FIRST
+
+    def passed(moment: datetime | None, patience: timedelta) -> bool:
+        return moment is not None and max(moment, awake_since or moment) < now - patience
+
+    cause = attempt.stop_cause or ("cancelled_by_user" if job.cancel_requested_at is not None else None)
+    if cause is not None and passed(attempt.stop_ordered_at or job.cancel_requested_at, patience):
+        return Event.OVERDUE, cause, "the command did not end in time; its machine was taken away", False
+    if passed(attempt.deadline_at, patience):
+        cause = attempt.deadline_cause or "max_runtime"
+        return Event.OVERDUE, cause, "the command did not end in time; its machine was taken away", False
+    if passed(attempt.unreachable_since, UNREACHABLE):
+        return Event.GONE, "lost", "nobody could reach the machine for 15 minutes", False
+    return None
+
+
+def _verdict_booting(
+    now: datetime, attempt: Attempt, job: Job, instance: Instance, awake_since: datetime | None
+) -> tuple[Event, str, str, bool] | None:
+    if job.cancel_requested_at is not None:
+        return Event.STOPPED, "cancelled_by_user", "cancelled while the machine was booting", False
+    before_go = attempt.go_ordered_at is None
+    if not before_go and awake_since is not None and awake_since > now - AFTER_STOP:
+        return None  # it may have been started, and have ended: somebody should ask there first
+    if attempt.boot_deadline_at < now:
+        return Event.BOOT_FAILED, "boot_timeout", "the machine could not be reached in time", before_go
+    if instance.expires_at < now + ENDING:  # boot timeout and run time are in it: only money ends earlier
+        return Event.STOPPED, "max_cost", "booting took all the time that the ceiling can pay for", False
     return None
 
 
@@ -247,7 +287,7 @@ def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job) -> b
         return False
     if (attempt.number or 0) > MOST_FREE_RETRIES:
         return False
-    left = job.max_cost - meter.total(meter.charge(row, now) for row in charged(session, job.id))
+    left = job.max_cost - admission.spent(session, now, job.id)
     row = session.execute(select(Instance).where(Instance.attempt_id == attempt.id)).scalar_one()
     if left <= 0 or not row.price:
         return False

@@ -20,12 +20,25 @@ from jobs.store.leases import upsert
 A_SECOND = 2
 """Requests: clients of the live service that stay at it are not refused."""
 
+TERMINATE = 0
 BOOK_AHEAD = (8, 4, 1, 0)
 """How many turns ahead of now a call may book, in the order terminate, list, deploy, rest."""
 
+BLOCKED = "blocked:"
+QUOTA = "quota"
+"""The account's own limit was reached: another machine is refused, whichever job it is for."""
+CALLS = "calls"
+"""The API asked for silence, of the whole account."""
+LONGEST_SILENCE = timedelta(minutes=1)
+
+
+def stock(product: str) -> str:
+    """What is blocked where a product is out of stock."""
+    return f"stock:{product}"
+
 
 def take_ticket(db: Database, priority: int, a_second: int = A_SECOND) -> tuple[bool, float]:
-    """Try for a turn, of which there are *a_second*.
+    """Try for a turn, of which there are *a_second*; while the API wants silence, only for a terminate.
 
     Returns (True, seconds until it) or (False, seconds until a try makes sense).
     """
@@ -34,6 +47,9 @@ def take_ticket(db: Database, priority: int, a_second: int = A_SECOND) -> tuple[
     with db.write() as session:
         now = db.now(session)
         next_at = session.execute(select(Ticket.next_at).where(Ticket.id == 1).with_for_update()).scalar_one()
+        silence = blocked_until(session, now, CALLS)
+        if silence is not None and priority > TERMINATE:
+            return False, (silence - now).total_seconds()
         if next_at - now > interval * (BOOK_AHEAD[0] + 1):
             next_at = now  # nobody books so far ahead: a clock was set back
         turn = max(next_at, now)  # a quiet second is not saved up
@@ -41,6 +57,13 @@ def take_ticket(db: Database, priority: int, a_second: int = A_SECOND) -> tuple[
             return False, (turn - now - ahead).total_seconds()
         session.execute(update(Ticket).where(Ticket.id == 1).values(next_at=turn + interval))
         return True, (turn - now).total_seconds()
+
+
+def silence(db: Database, seconds: float) -> None:
+    """The API asked all of us to be quiet for *seconds*; for no longer than LONGEST_SILENCE."""
+    with db.write() as session:
+        now = db.now(session)
+        block(session, now, CALLS, now + min(timedelta(seconds=seconds), LONGEST_SILENCE))
 
 
 def remember(db: Database, key: str, value: dict[str, Any]) -> None:
@@ -63,14 +86,26 @@ def forget(db: Database, prefix: str) -> None:
         session.execute(delete(Fact).where(Fact.key.startswith(prefix, autoescape=True)))
 
 
-def out_of_stock_until(session: Session, product: str) -> datetime | None:
-    """Until when it makes no sense to ask for *product* again."""
-    fact = session.get(Fact, f"stock:{product}")
-    return None if fact is None else datetime.fromisoformat(fact.value["until"])
+def blocked_until(session: Session, now: datetime, what: str) -> datetime | None:
+    """Until when it makes no sense to try *what* again; None: it may be tried now."""
+    fact = session.get(Fact, f"{BLOCKED}{what}")
+    return None if fact is None else _still(fact, now)
 
 
-def set_out_of_stock(session: Session, now: datetime, product: str, until: datetime) -> None:
+def block(session: Session, now: datetime, what: str, until: datetime) -> None:
     """Spare every worker the same refusal for a while."""
-    upsert(
-        session, Fact, {"key": f"stock:{product}", "value": {"until": until.isoformat()}, "at": now}, "key"
-    )
+    value = {"until": until.isoformat()}
+    upsert(session, Fact, {"key": f"{BLOCKED}{what}", "value": value, "at": now}, "key")
+
+
+def out_of_stock(session: Session, now: datetime) -> list[str]:
+    """The products that need not be asked for at present."""
+    prefix = f"{BLOCKED}{stock('')}"
+    facts = session.execute(select(Fact).where(Fact.key.startswith(prefix, autoescape=True))).scalars()
+    return [fact.key.removeprefix(prefix) for fact in facts if _still(fact, now)]
+
+
+def _still(fact: Fact, now: datetime) -> datetime | None:
+    until = datetime.fromisoformat(fact.value["until"])
+    # What was written under a clock that has been set back since says nothing of today.
+    return until if fact.at <= now < until else None

@@ -6,17 +6,22 @@ so a row that is younger than the listing is never taken for a missing machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from jobs.models import Instance
 from jobs.store import sightings
 from jobs.store.database import Database
 from jobs.store.sightings import RENTED, Findings, Listed, Look, Sighting
-from jobs.store.transitions import Lead, confirm_lead
+from jobs.store.transitions import Lead, Stale, confirm_lead
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Findings", "Listed", "Sighting", "apply", "proved_alive", "proved_gone"]
 
@@ -48,20 +53,33 @@ def apply(
         doubted: list[tuple[datetime, int, str]] = []
         for row in rows:
             found = by_uuid.get(row.uuid) if row.uuid is not None else by_name.get(row.name)
-            if found is not None and found.uuid not in claimed:
-                claimed.add(found.uuid)
-                sightings.seen(look, row, found)
-            elif row.uuid is None:
-                sightings.never_seen(look, row, listed, quarantine)
-            elif sightings.unseen(look, row, listed, proves=proves):
-                doubted.append((row.seen_at or row.requested_at or look.now, row.id, row.uuid))
+            with _one(session, row.name):
+                if found is not None and found.uuid not in claimed:
+                    claimed.add(found.uuid)
+                    sightings.seen(look, row, found)
+                elif row.uuid is None:
+                    sightings.never_seen(look, row, listed, quarantine, proves=proves)
+                elif sightings.unseen(look, row, listed, proves=proves):
+                    doubted.append((row.seen_at or row.requested_at or look.now, row.id, row.uuid))
         look.findings.doubted = [(id_, uuid) for _, id_, uuid in sorted(doubted)]
         for sighting in listed.sightings:
             if sighting.uuid not in claimed and not sighting.over:
                 since = first_seen.get(sighting.uuid, look.now)
-                sightings.unclaimed(look, sighting, listed, fleet, since)
-        session.flush()
+                with _one(session, sighting.name):
+                    sightings.unclaimed(look, sighting, listed, fleet, since)
     return look.findings
+
+
+@contextmanager
+def _one(session: Session, name: str) -> Iterator[None]:
+    """A part of the transaction for one machine: what is wrong with it must not hide all the others."""
+    try:
+        with session.begin_nested():
+            yield
+    except (Stale, DBAPIError):
+        raise
+    except Exception:
+        log.exception("what the account shows of machine %s cannot be written; the others are", name)
 
 
 def proved_gone(db: Database, lead: Lead, instance_id: int, proof: str) -> None:

@@ -13,12 +13,11 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from jobs import meter, money
+from jobs import money
 from jobs.ids import InstanceName, parse_instance_name
 from jobs.models import Attempt, Installation, Instance, Job
 from jobs.states import Event, State
-from jobs.store import doom
-from jobs.store.admission import charged
+from jobs.store import admission, doom
 from jobs.store.transitions import RELEASED, Change, Lead, move
 
 GRACE = doom.LAG
@@ -135,8 +134,8 @@ def seen(look: Look, row: Instance, sight: Sighting) -> None:
         _end(look, Event.GONE, attempt, row, "lost", f"the machine is {sight.status}")
 
 
-def never_seen(look: Look, row: Instance, listed: Listed, quarantine: timedelta) -> None:
-    """A machine that may exist was not listed under its name."""
+def never_seen(look: Look, row: Instance, listed: Listed, quarantine: timedelta, *, proves: bool) -> None:
+    """A machine that may exist was not listed under its name. *proves*: the listing is to be believed."""
     attempt = look.attempt_of(row)
     if attempt is None or attempt.state != State.DEPLOYING:
         return
@@ -146,7 +145,7 @@ def never_seen(look: Look, row: Instance, listed: Listed, quarantine: timedelta)
     elif (
         row.unknown_at is not None
         and listed.began_at >= row.unknown_at + quarantine
-        and (listed.complete or look.now > row.expires_at)
+        and (proves or look.now > row.expires_at)
     ):
         _absent(look, row, attempt)
 
@@ -196,6 +195,8 @@ def unclaimed(look: Look, sight: Sighting, listed: Listed, fleet: str, since: da
         name=sight.name,
         uuid=sight.uuid,
         state="live",
+        product=None if bound is None else bound.product,
+        price=None if bound is None else bound.price,  # until the listing says another
         expires_at=_moment(name.expires_at),
         requested_at=since if bound is None else bound.requested_at or since,
         minimum_minutes=0 if bound is None else bound.minimum_minutes,
@@ -233,10 +234,8 @@ def _reprice(look: Look, row: Instance, attempt: Attempt) -> None:
     look.session.flush()
     query = select(Job.max_cost).where(Job.id == attempt.job_id)
     max_cost = look.session.execute(query).scalar_one()
-    others = [other for other in charged(look.session, attempt.job_id) if other.id != row.id]
-    left = max_cost - meter.total(meter.charge(other, look.now) for other in others)
-    minutes = money.affordable_minutes(left, row.price)
-    row.expires_at = min(row.expires_at, row.requested_at + timedelta(seconds=60 * minutes - 1))
+    left = max_cost - admission.spent(look.session, look.now, attempt.job_id, but=row.id)
+    row.expires_at = min(row.expires_at, money.paid_until(row.requested_at, left, row.price))
     deadline = row.expires_at - timedelta(seconds=money.ENDING_SECONDS)
     if attempt.deadline_at is not None and deadline < attempt.deadline_at:
         attempt.deadline_at, attempt.deadline_cause = deadline, "max_cost"

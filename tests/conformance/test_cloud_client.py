@@ -30,7 +30,7 @@ from runner.sim import ALWAYS, Product, SimConfig, Simulator
 from tests.conformance.sim_client import new_key
 from tests.waiting import wait_until
 from workers.cloud import client
-from workers.cloud.client import Cloud, DeployRequest, LocalGate, Priority
+from workers.cloud.client import Cloud, DeployRequest, LocalGate, NoGate, Priority
 from workers.cloud.keys import ensure_account_key
 from workers.cloud.shapes import Instance
 
@@ -333,7 +333,7 @@ def test_two_requests_a_second_are_never_refused() -> None:
 def test_each_try_takes_a_turn(sim: Simulator, cloud: Cloud) -> None:
     taken: list[Priority] = []
 
-    class Turns:
+    class Turns(NoGate):
         def enter(self, priority: Priority, deadline_s: float) -> None:
             assert deadline_s > 0
             taken.append(priority)

@@ -186,9 +186,14 @@ def test_out_of_stock_spares_the_others(world: World) -> None:
         pause=timedelta(seconds=10),
     )
     with world.db.read() as session:
-        until = limits.out_of_stock_until(session, "gpu_1x_l40")
+        now = world.clock.now
+        until = limits.blocked_until(session, now, limits.stock("gpu_1x_l40"))
         assert until == world.clock.now + timedelta(seconds=10)
-        assert limits.out_of_stock_until(session, "other") is None
+        assert limits.blocked_until(session, now, limits.stock("other")) is None
+        assert limits.out_of_stock(session, now) == ["gpu_1x_l40"]
+        assert limits.out_of_stock(session, until) == []
+        before = now - timedelta(hours=1)
+        assert limits.out_of_stock(session, before) == [], "a clock that was set back blocks nothing"
 
 
 def test_backoff_grows_until_there_is_a_machine(world: World) -> None:
@@ -259,6 +264,20 @@ def test_the_urgent_go_first(world: World) -> None:
     assert limits.take_ticket(world.db, TERMINATE) == (True, 2.0)
     assert limits.take_ticket(world.db, LIST)[0] is False
     assert limits.take_ticket(world.db, TERMINATE) == (True, 2.5)
+
+
+def test_where_the_api_wants_silence_only_terminates_go_on(world: World) -> None:
+    world.clock.advance(100)
+    limits.silence(world.db, 20)
+    assert limits.take_ticket(world.db, TERMINATE) == (True, 0)
+    world.clock.advance(15)
+    for priority in (LIST, DEPLOY, REST):
+        assert limits.take_ticket(world.db, priority) == (False, 5)
+    world.clock.advance(5)
+    assert limits.take_ticket(world.db, LIST) == (True, 0)
+    limits.silence(world.db, 86_400)
+    world.clock.advance(60)
+    assert limits.take_ticket(world.db, REST) == (True, 0), "a minute is the longest"
 
 
 def test_no_two_get_the_same_turn(world: World) -> None:

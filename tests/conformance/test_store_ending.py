@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from jobs.states import Event, State
-from jobs.store import admission, attempts, doom, ending, leases, observing, submissions
+from jobs.store import admission, attempts, doom, ending, leases, limits, observing, submissions
+from jobs.store.admission import Full, Limits
 from jobs.store.transitions import AttemptLease
-from tests.conformance.store_kit import PRICE, World, spec, submit
+from tests.conformance.store_kit import PRICE, ROOM, World, spec, submit
 
 
 def _settled(world: World) -> None:
@@ -53,8 +55,8 @@ def test_each_cause_has_its_end(world: World, cause: str, code: int | None, stat
     view = world.show(job_id)
     assert (view.state, view.reason, view.exit_code) == (state, cause, code)
     assert view.finished_at is not None
-    assert not ending.wanted(world.db, 1000).hurried
-    assert ending.wanted(world.db, 1000).live == 0
+    assert not ending.wanted(world.db, ROOM).hurried
+    assert ending.wanted(world.db, ROOM).live == 0
 
 
 def test_a_job_is_not_final_while_its_machine_lives(world: World) -> None:
@@ -196,6 +198,64 @@ def test_reached_again_in_time(world: World) -> None:
     assert world.show(job_id).state is State.RUNNING
 
 
+# What passed while nobody served
+
+
+@pytest.mark.parametrize("what", ["deadline", "stop", "cancel", "unreachable"])
+def test_what_passed_while_nobody_served_is_not_held_against_the_machine(world: World, what: str) -> None:
+    """The command may have ended by itself: whoever comes back fetches its code and its log first."""
+    job_id, attempt_id, lease = world.run(
+        submit(world.db, max_runtime=3600 if what == "deadline" else 86_400)
+    )
+    if what == "stop":
+        attempts.order_stop(world.db, world.work(attempt_id), lease, "cancelled_by_user")
+    elif what == "cancel":
+        submissions.request_cancel(world.db, job_id)
+    elif what == "unreachable":
+        attempts.note_unreachable(world.db, world.work(attempt_id), lease, world.clock.now)
+    world.clock.advance(8 * 3600)
+    awake = world.clock.now
+    patience = 900 if what == "unreachable" else 40
+    world.clock.advance(patience)
+    assert ending.enforce(world.db, world.lead, awake) == 0
+    world.clock.advance(1)
+    assert ending.enforce(world.db, world.lead, awake) == 1
+    assert world.show(job_id).state is State.FINISHING
+
+
+def test_a_start_that_nobody_heard_of_is_asked_for_before_its_boot_is_called_too_long(world: World) -> None:
+    job_id, attempt_id = world.boot()
+    lease = _attend(world, attempt_id)
+    deadline = world.clock.now + timedelta(seconds=3600)
+    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
+    world.clock.advance(8 * 3600)
+    awake = world.clock.now
+    assert ending.enforce(world.db, world.lead, awake) == 0
+    world.clock.advance(41)
+    assert ending.enforce(world.db, world.lead, awake) == 1
+    assert world.show(job_id).reason == "boot_timeout"
+
+
+def test_a_machine_that_booted_for_too_long_is_told_from_a_ceiling(world: World) -> None:
+    """After an outage both limits have passed; the ceiling was hardly touched, and there is a next try."""
+    job_id, attempt_id = world.boot()
+    world.clock.advance(8 * 3600)
+    world.heartbeat()
+    assert ending.enforce(world.db, world.lead, world.clock.now) == 1
+    assert world.show(job_id).reason == "boot_timeout"
+    assert world.attempt(attempt_id).retryable
+
+
+def test_where_somebody_attends_the_leader_lets_him_go_first(world: World) -> None:
+    job_id, attempt_id, _ = world.run()
+    world.clock.advance(3600 + 41)
+    leases.heartbeat(world.db, world.owner, [attempt_id])
+    assert ending.enforce(world.db, world.lead) == 0
+    world.clock.advance(5)
+    assert ending.enforce(world.db, world.lead) == 1
+    assert world.show(job_id).reason == "max_runtime"
+
+
 # Deploying
 
 
@@ -239,7 +299,7 @@ def test_three_further_tries_with_growing_pauses(world: World) -> None:
         if number < 4:
             assert world.show(job_id).state is State.QUEUED
             waited = 0.0
-            while ending.wanted(world.db, 1000).admit == []:
+            while ending.wanted(world.db, ROOM).admit == []:
                 world.clock.advance(0.25)
                 waited += 0.25
             pauses.append(waited)
@@ -344,7 +404,7 @@ def test_the_last_attempts_outcome_is_not_the_first_ones(world: World) -> None:
 
 
 def test_what_is_wanted(world: World) -> None:
-    empty = ending.wanted(world.db, 1000)
+    empty = ending.wanted(world.db, ROOM)
     assert (empty.admit, empty.attend, empty.terminate, empty.live, empty.hurried) == (
         [],
         [],
@@ -353,21 +413,21 @@ def test_what_is_wanted(world: World) -> None:
         False,
     )
     queued = submit(world.db)
-    assert ending.wanted(world.db, 1000).admit == [queued]
+    assert ending.wanted(world.db, ROOM).admit == [queued]
     job_id, attempt_id = world.boot()
-    wanted = ending.wanted(world.db, 1000)
+    wanted = ending.wanted(world.db, ROOM)
     assert (wanted.attend, wanted.live, wanted.hurried) == ([attempt_id], 1, True)
     lease = _attend(world, attempt_id)
-    assert ending.wanted(world.db, 1000).attend == []
+    assert ending.wanted(world.db, ROOM).attend == []
     world.clock.advance(16)
-    assert ending.wanted(world.db, 1000).attend == [attempt_id]
+    assert ending.wanted(world.db, ROOM).attend == [attempt_id]
     deadline = world.clock.now + timedelta(seconds=600)
     attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
     attempts.started(world.db, world.work(attempt_id), lease)
-    assert not ending.wanted(world.db, 1000).hurried
+    assert not ending.wanted(world.db, ROOM).hurried
     world.finish(attempt_id, lease)
-    assert ending.wanted(world.db, 1000).terminate
-    assert ending.wanted(world.db, 1000).hurried
+    assert ending.wanted(world.db, ROOM).terminate
+    assert ending.wanted(world.db, ROOM).hurried
     assert world.show(job_id).state is State.FINISHING
 
 
@@ -375,7 +435,7 @@ def test_jobs_beyond_the_room_are_rung_for_once(world: World) -> None:
     """They are told that they wait; a thousand of them must not be tried again and again."""
     world.boot()
     waiting = [submit(world.db) for _ in range(3)]
-    assert ending.wanted(world.db, 1).admit == waiting, "to be told"
+    assert ending.wanted(world.db, Limits(1, None)).admit == waiting, "to be told"
     for job_id in waiting:
         lease = leases.take_job(world.db, job_id, world.owner)
         assert lease is not None
@@ -383,14 +443,72 @@ def test_jobs_beyond_the_room_are_rung_for_once(world: World) -> None:
         admission.wait(world.db, job_id, lease, reason="waiting_for_slot", detail="no room", pause=pause)
     world.clock.advance(60)
     world.heartbeat()
-    assert ending.wanted(world.db, 1).admit == []
-    assert ending.wanted(world.db, 3).admit == waiting[:2], (
+    assert ending.wanted(world.db, Limits(1, None)).admit == []
+    assert ending.wanted(world.db, Limits(3, None)).admit == waiting[:2], (
         "as many as there is room for, the first ones first"
     )
     submissions.request_cancel(world.db, waiting[2])
     assert world.show(waiting[2]).state is State.CANCELLED
     late = submit(world.db)
-    assert ending.wanted(world.db, 1).admit == [late]
+    assert ending.wanted(world.db, Limits(1, None)).admit == [late]
+
+
+def _told(world: World, job_id: str, reason: str, product: str | None = None, pause: float = 1) -> None:
+    lease = leases.take_job(world.db, job_id, world.owner)
+    assert lease is not None
+    wait = timedelta(seconds=pause)
+    admission.wait(world.db, job_id, lease, reason=reason, detail=reason, pause=wait, product=product)
+
+
+def test_only_the_front_of_what_waits_for_stock_is_tried_again(world: World) -> None:
+    scarce = [submit(world.db) for _ in range(20)]
+    other = submit(world.db, products=("gpu_8x_h100",))
+    for job_id in scarce:
+        _told(world, job_id, "no_capacity", "gpu_1x_l40", pause=30)
+    _told(world, other, "no_capacity")
+    world.clock.advance(2)
+    world.heartbeat()
+    assert ending.wanted(world.db, ROOM).admit == [other], "the others' product is known to be out of stock"
+    world.clock.advance(30)
+    assert ending.wanted(world.db, ROOM).admit == [*scarce[: ending.FRONT], other]
+    assert ending.wanted(world.db, Limits(2, None)).admit == scarce[:2]
+
+
+def test_where_no_more_may_be_spent_an_hour_nobody_is_tried_again(world: World) -> None:
+    world.boot()
+    waiting = submit(world.db)
+    assert ending.wanted(world.db, Limits(1000, PRICE)).admit == [waiting], "to be told"
+    _told(world, waiting, "waiting_for_slot")
+    world.clock.advance(2)
+    assert ending.wanted(world.db, Limits(1000, PRICE)).admit == []
+    assert ending.wanted(world.db, Limits(1000, PRICE + 1)).admit == [waiting]
+
+
+def test_the_limit_of_the_account_is_one_refusal_for_all(world: World) -> None:
+    job_id, attempt_id, lease = world.order()
+    attempts.deploy_void(
+        world.db,
+        world.work(attempt_id),
+        lease,
+        Event.NO_CAPACITY,
+        reason="waiting_for_slot",
+        detail="the account's limit is reached",
+        pause=timedelta(seconds=60),
+    )
+    world.clock.advance(30)
+    world.heartbeat()
+    assert ending.wanted(world.db, ROOM).admit == []
+    other = submit(world.db)
+    assert ending.wanted(world.db, ROOM).admit == [other], "to be told"
+    taken = leases.take_job(world.db, other, world.owner)
+    assert taken is not None
+    assert isinstance(admission.admit(world.db, other, taken, world.plan(), ROOM), Full)
+    leases.release_job(world.db, other, taken)
+    world.clock.advance(31)
+    world.heartbeat()
+    assert ending.wanted(world.db, ROOM).admit == [job_id, other]
+    with world.db.read() as session:
+        assert limits.blocked_until(session, world.clock.now, limits.QUOTA) is None
 
 
 def test_as_many_are_rung_for_as_can_be_attended_to(world: World) -> None:
@@ -398,7 +516,7 @@ def test_as_many_are_rung_for_as_can_be_attended_to(world: World) -> None:
     leases.leave(world.db, world.owner)
     leases.sign_on(world.db, "small", host="here", pid=1, version="0", seats=2)
     first, _ = submit(world.db), submit(world.db)
-    assert ending.wanted(world.db, 1000).admit == [first]
+    assert ending.wanted(world.db, ROOM).admit == [first]
 
 
 def test_what_is_wrong_with_one_does_not_keep_the_others(
@@ -444,14 +562,9 @@ def test_a_terminate_that_is_acknowledged_stops_the_meter(world: World) -> None:
     assert attempt.leak_suspected
 
 
-def test_by_uuid_tells_ours_from_strangers(world: World) -> None:
-    job_id, attempt_id = world.boot()
+def test_what_is_gone_is_not_among_the_instances(world: World) -> None:
+    _, attempt_id = world.boot()
     uuid = world.instance(attempt_id).uuid
-    assert uuid is not None
-    found = doom.by_uuid(world.db, uuid)
-    assert found is not None
-    assert found[1] == job_id
-    assert doom.by_uuid(world.db, "nobody") is None
     assert [row.uuid for row in doom.instances(world.db)] == [uuid]
     observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
     assert doom.instances(world.db) == []
@@ -470,3 +583,33 @@ def test_who_lived_on_after_an_accepted_terminate_is_billed_to_the_next_one(worl
     doom.accepted(world.db, [again.uuid])
     assert world.instance(attempt_id).terminate_accepted_at == world.clock.now
     assert world.show(job_id).attempts[0].minutes == 2
+
+
+def test_who_lived_on_and_whose_end_nobody_saw_is_billed_until_the_proof(world: World) -> None:
+    """The first terminate was accepted and did nothing; the repeats failed, and then it was gone."""
+    job_id, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease)
+    (machine,) = doom.due(world.db)
+    doom.accepted(world.db, [machine.uuid])
+    for _ in range(20):
+        world.clock.advance(30)
+        world.list()
+    assert world.show(job_id).attempts[0].minutes == 10, "it is still there, and it costs"
+    world.vanish(attempt_id)
+    world.clock.advance(1)
+    _settled(world)
+    attempt = world.show(job_id).attempts[0]
+    assert (world.instance(attempt_id).state, attempt.minutes, attempt.cost_estimated) == ("gone", 11, True)
+
+
+def test_a_machine_that_takes_its_time_to_go_is_not_billed_on(world: World) -> None:
+    job_id, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease)
+    (machine,) = doom.due(world.db)
+    doom.accepted(world.db, [machine.uuid])
+    world.account[machine.uuid] = replace(world.account[machine.uuid], status="terminating")
+    for _ in range(10):
+        world.clock.advance(30)
+        world.list()
+    attempt = world.show(job_id).attempts[0]
+    assert (attempt.minutes, attempt.cost_estimated) == (1, False)

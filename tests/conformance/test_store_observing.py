@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from jobs.models import Instance
 from jobs.states import State
-from jobs.store import attempts, doom, ending, leases, observing
+from jobs.store import attempts, doom, ending, leases, observing, sightings
+from jobs.store.sightings import Look, Sighting
 from jobs.store.transitions import AttemptLease
-from tests.conformance.store_kit import PRICE, World, count_events
+from tests.conformance.store_kit import PRICE, ROOM, World, count_events, submit
 
 
 def _unknown(world: World) -> tuple[str, str, AttemptLease]:
@@ -199,13 +201,13 @@ def test_the_listing_brings_address_price_and_readiness(world: World) -> None:
     uuid = world.instance(attempt_id).uuid
     world.change(uuid, ready=False, host=None, status="booting", price=None)
     world.list()
-    assert ending.wanted(world.db, 1000).attend == []
+    assert ending.wanted(world.db, ROOM).attend == []
     assert world.work(attempt_id).host is None
     world.change(uuid, ready=True, host="198.51.100.7", port=2222, price=PRICE // 2)
     world.list()
     work = world.work(attempt_id)
     assert (work.host, work.port, work.username, work.price) == ("198.51.100.7", 2222, "ubuntu", PRICE // 2)
-    assert ending.wanted(world.db, 1000).attend == [attempt_id]
+    assert ending.wanted(world.db, ROOM).attend == [attempt_id]
     assert world.show(job_id).attempts[0].ready_at == world.clock.now
 
 
@@ -581,3 +583,61 @@ def test_a_deploy_under_incomplete_listings_is_given_up_at_its_expiry(world: Wor
     world.clock.advance(200)
     world.list(complete=False)
     assert world.instance(attempt_id).state == "absent"
+
+
+def test_what_is_wrong_with_one_machine_does_not_hide_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, broken = world.boot(listed=False)
+    _, healthy = world.boot(listed=False)
+    seen = sightings.seen
+
+    def stumbles(look: Look, row: Instance, sight: Sighting) -> None:
+        row.status = "half written"
+        if row.attempt_id == broken:
+            raise OverflowError("date value out of range")
+        seen(look, row, sight)
+
+    monkeypatch.setattr(sightings, "seen", stumbles)
+    world.list()
+    assert world.instance(healthy).ready
+    assert world.instance(broken).status is None, "nothing half written"
+    assert world.instance(broken).name in caplog.text
+    monkeypatch.setattr(sightings, "seen", seen)
+    world.list()
+    assert world.instance(broken).ready
+    assert world.show(first).state is State.BOOTING
+
+
+def test_a_large_ceiling_over_a_small_price_stays_in_the_calendar(world: World) -> None:
+    _, attempt_id = world.boot(submit(world.db, max_cost=1_000_000_000_000), price=100)
+    before = world.instance(attempt_id).expires_at
+    world.change(world.instance(attempt_id).uuid, price=12_000)
+    world.list()
+    assert world.instance(attempt_id).price == 12_000
+    assert world.instance(attempt_id).expires_at == before
+
+
+def test_a_deploy_is_not_called_absent_by_a_listing_that_lacks_the_others(world: World) -> None:
+    for _ in range(2):
+        world.boot()
+    job_id, attempt_id, lease = world.order()
+    attempts.deploy_unknown(world.db, world.work(attempt_id), lease)
+    world.clock.advance(61)
+    world.list(sightings=[])
+    assert world.show(job_id).state is State.DEPLOYING
+    world.list()
+    assert (world.show(job_id).state, world.instance(attempt_id).state) == (State.FINISHING, "absent")
+
+
+def test_a_stray_without_a_listed_price_costs_what_was_agreed(world: World) -> None:
+    job_id, attempt_id, lease = world.order()
+    attempts.deployed(world.db, world.work(attempt_id), lease, world.new_uuid())
+    world.clock.advance(600)
+    twin = world.appear(world.instance(attempt_id).name, price=None, product=None)
+    world.list(sightings=[twin])
+    world.clock.advance(91)
+    world.list(sightings=[twin])
+    (stray,) = [row for row in world.machines() if row.uuid == twin.uuid]
+    assert (stray.state, stray.price, stray.product) == ("doomed", PRICE, "gpu_1x_l40")
+    assert world.show(job_id).cost >= PRICE // 60

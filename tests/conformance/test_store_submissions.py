@@ -310,7 +310,7 @@ def test_a_job_back_in_the_queue_is_cancelled_without_waiting(world: World) -> N
         pause=timedelta(hours=1),
     )
     assert world.show(job_id).state is State.QUEUED
-    assert ending.wanted(world.db, 1000).admit == [job_id]
+    assert ending.wanted(world.db, ROOM).admit == [job_id]
     again = leases.take_job(world.db, job_id, world.owner)
     assert again is not None
     admission.refuse(world.db, job_id, again, Event.CANCELLED, "cancelled_by_user", "cancelled")
@@ -324,5 +324,5 @@ def test_a_submitter_whose_clock_is_ahead(world: World) -> None:
     world.clock.advance(3600)
     job_id = submit(world.db)
     world.clock.advance(-3600)
-    assert ending.wanted(world.db, 1000).admit == [job_id]
+    assert ending.wanted(world.db, ROOM).admit == [job_id]
     assert leases.take_job(world.db, job_id, world.owner) is not None

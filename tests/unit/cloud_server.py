@@ -209,12 +209,16 @@ class Turns:
 
     def __init__(self, most: int = 1000) -> None:
         self.priorities: list[Priority] = []
+        self.silences: list[float] = []
         self.most = most
 
     def enter(self, priority: Priority, deadline_s: float) -> None:
         if len(self.priorities) >= self.most:
             raise RateLimited("no turn", status=None)
         self.priorities.append(priority)
+
+    def silence(self, seconds: float) -> None:
+        self.silences.append(seconds)
 
 
 def cloud_for(server: Server, pauses: threading.Event | None = None, **more: Any) -> Cloud:

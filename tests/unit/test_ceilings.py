@@ -47,11 +47,25 @@ def test_a_cancel_stops_it_and_the_first_cause_stays() -> None:
 def test_patience_ends_after_grace_and_the_time_to_read_the_end() -> None:
     control = Control()
     control.cause, control.stop_ordered_at = "max_runtime", NOW
-    control.hear(_held(), NOW + PATIENCE)
+    for seconds in range(int(PATIENCE.total_seconds()) + 1):
+        control.hear(_held(), NOW + seconds * SECOND)
     assert not control.too_late
     control.hear(_held(), NOW + PATIENCE + SECOND)
     assert control.too_late
     assert control.interrupt.is_set()
+
+
+def test_patience_begins_anew_where_nobody_looked_for_long() -> None:
+    """The computer slept, or another worker held it: the command may have ended in time, unseen."""
+    control = Control()
+    control.hear(_held(), NOW)
+    control.cause, control.stop_ordered_at = "max_runtime", NOW
+    woken = NOW + timedelta(hours=8)
+    for seconds in range(int(PATIENCE.total_seconds()) + 1):
+        control.hear(_held(), woken + seconds * SECOND)
+    assert not control.too_late
+    control.hear(_held(), woken + PATIENCE + SECOND)
+    assert control.too_late
 
 
 @pytest.mark.parametrize("held", [None, _held(state="finishing"), _held(state="ended")])

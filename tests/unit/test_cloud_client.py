@@ -7,6 +7,7 @@ import socket
 import threading
 from typing import Any
 
+import psutil
 import pytest
 
 from jobs.errors import (
@@ -37,7 +38,8 @@ from tests.unit.cloud_server import (
     hang,
     serving,
 )
-from workers.cloud.client import Cloud, DeployRequest, Priority
+from workers.cloud.client import Cloud, DeployRequest, NoGate, Priority
+from workers.cloud.wire import MOST_IDLE
 
 UUID = "8b52a46b-a892-4fde-925c-6d13226908f7"
 WANTED = DeployRequest(84, "gpu_1x_l40", "rn-x", "true", key_names=("k",))
@@ -180,6 +182,25 @@ def test_a_deploy_that_was_refused_is_not_repeated_either(
         assert not pauses.seconds
 
 
+def test_the_connections_of_many_deploys_are_not_kept() -> None:
+    ours = psutil.Process()
+    with serving(default=answer(202, {"response": UUID})) as server, cloud_for(server) as cloud:
+        for _ in range(12):
+            cloud.deploy(WANTED)
+        port = int(server.url.split(":")[2].split("/")[0])
+        kept = [item for item in ours.net_connections("tcp") if item.raddr and item.raddr.port == port]
+        assert len([item for item in kept if item.status == psutil.CONN_ESTABLISHED]) <= MOST_IDLE
+
+
+def test_a_pause_that_the_service_asks_for_is_one_for_all() -> None:
+    gate = Turns()
+    refusal = answer(429, {"error": "slow down"}, Retry_After="7")
+    with serving(refusal) as server, cloud_for(server, gate=gate) as cloud:
+        with pytest.raises(RateLimited):
+            cloud.deploy(WANTED)
+    assert gate.silences == [7.0]
+
+
 def test_a_deploy_goes_over_a_connection_of_its_own() -> None:
     """A connection that is kept may be closed by the other side at the moment at which it is used again."""
     with serving(LISTED, answer(202, {"response": UUID}), LISTED) as server, cloud_for(server) as cloud:
@@ -204,7 +225,7 @@ def test_where_nothing_listens_nothing_was_sent() -> None:
 
 
 def test_a_deploy_whose_turn_comes_too_late_is_not_sent() -> None:
-    class Late:
+    class Late(NoGate):
         def enter(self, priority: Priority, deadline_s: float) -> None:
             assert priority is Priority.DEPLOY
             waited.set()

@@ -26,7 +26,9 @@ class Row:
     state: str = "live"
     price: int | None = 1_200_000
     minimum_minutes: int = 0
+    status: str | None = "running"
     requested_at: datetime | None = START
+    seen_at: datetime | None = None
     terminate_accepted_at: datetime | None = None
     gone_at: datetime | None = None
     doomed_at: datetime | None = None
@@ -52,6 +54,17 @@ def test_what_was_never_requested_costs_nothing() -> None:
 
 def test_what_may_exist_is_charged() -> None:
     assert meter.charge(Row(state="unknown"), _at(61)).minutes == 2
+
+
+def test_an_accepted_terminate_that_did_nothing_does_not_end_the_count() -> None:
+    row = Row(state="doomed", terminate_accepted_at=_at(90), seen_at=_at(90 + 46))
+    assert meter.charge(row, _at(600)) == meter.Charge(10, 1_200_000, estimated=False)
+    row.gone_at, row.state = _at(601), "gone"
+    assert meter.charge(row, _at(10_000)) == meter.Charge(11, 1_200_000, estimated=True)
+    row.seen_at = _at(90 + 45)
+    assert meter.charge(row, _at(10_000)).minutes == 2, "a listing may lag"
+    row.seen_at, row.status = _at(500), " Terminating"
+    assert meter.charge(row, _at(10_000)).minutes == 2, "it is on its way"
 
 
 def test_the_accepted_terminate_ends_the_count() -> None:

@@ -369,6 +369,8 @@ class Cloud:
             return _Failure(errors.lost(reply, what), passing=True)
         if not 200 <= reply.status < 300:
             error = errors.refusal(reply, what, writes=writes, deploys=deploys, mask=self._wire.mask)
+            if isinstance(error, RateLimited) and reply.pause:
+                self._gate.silence(reply.pause)
             passing = isinstance(error, Unsettled | RateLimited) and not 300 <= reply.status < 400
             return _Failure(error, reply.pause, passing)
         value = _parsed(reply, read)

@@ -33,12 +33,18 @@ class Gate(Protocol):
     def enter(self, priority: Priority, deadline_s: float) -> None:
         """Wait *deadline_s* seconds at most. Raises RateLimited where the turn would come later."""
 
+    def silence(self, seconds: float) -> None:
+        """The service wants to hear nothing for so long: who was refused waits, the others had better too."""
+
 
 class NoGate:
     """Every request goes at once."""
 
     def enter(self, priority: Priority, deadline_s: float) -> None:
         """Do not wait."""
+
+    def silence(self, seconds: float) -> None:
+        """There are no others."""
 
 
 class LocalGate:
@@ -74,3 +80,6 @@ class LocalGate:
                 self._waiting.remove(place)
                 heapq.heapify(self._waiting)
                 self._changed.notify_all()
+
+    def silence(self, seconds: float) -> None:
+        """There are no others: who was refused waits by itself."""

@@ -30,6 +30,8 @@ LARGEST_BODY = 64 << 20
 """Bytes. An account with thousands of machines stays below it, though each is listed with its command."""
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 3.0
+MOST_IDLE = 4
+"""How many connections are kept for later; each deploy brings one of its own."""
 """How long a connection is kept for the next request: less than servers wait before they close one."""
 
 
@@ -120,7 +122,7 @@ class Wire:
 
     def _give(self, line: _Line, *, reusable: bool) -> None:
         with self._lock:
-            if reusable and not self._closed:
+            if reusable and not self._closed and len(self._idle) < MOST_IDLE:
                 self._idle.append(line)
                 return
         line.close()

@@ -7,6 +7,7 @@ standard error. Only with that line and an exit status is it the end: else a bro
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from workers.ssh.errors import BadAnswer, Unreachable, printable
@@ -15,6 +16,7 @@ from workers.supervisor import MachineState, UnreadableAnswer, parse_state
 
 INTERRUPT_SECONDS = 0.2
 """How late an interrupt may be noticed while nothing comes."""
+STANDS_SECONDS = 2.0
 MOST_WORDS = 64 * 1024
 
 NOTHING_STARTED, LOG_TOO_SHORT = 3, 4
@@ -27,20 +29,27 @@ def follow(
     sink: Callable[[bytes], None],
     *,
     interrupt: threading.Event,
+    stands: Callable[[], None] | None = None,
 ) -> MachineState | None:
     """Give *sink* the log from byte *offset* on until the command has ended; None where *interrupt* was set.
 
     *sink* may block; the machine is then slowed down. What it raises ends this. The state is ``exited`` or
     ``lost``; lost is also a machine that knows nothing of the attempt any more. No follower stays on the
-    machine. Raises Unreachable, after which the log goes on at *offset* plus what *sink* got, and BadAnswer.
+    machine. *stands* is called once, when the log is seen to come, or has been waited for without complaint
+    for STANDS_SECONDS. Raises Unreachable, after which the log goes on at *offset* plus what *sink* got, and
+    BadAnswer.
     """
     with machine.follower(attempt_id, offset) as channel:
         words = bytearray()
+        began = time.monotonic()
         while not interrupt.is_set():
             channel.bell.rearm()
             data = channel.stdout()
             if data:
                 sink(data)
+            if stands is not None and (data or time.monotonic() - began > STANDS_SECONDS):
+                stands()
+                stands = None
             said = channel.stderr()
             _keep(words, said)
             if data == b"":

@@ -59,8 +59,7 @@ def _decide(ctx: Context, job_id: str, lease: JobLease) -> None:
     try:
         _admit(ctx, job_id, lease)
     except _Waits as wait:
-        log.info("job %s waits: %s", job_id, wait.detail)
-        admission.wait(
+        if admission.wait(
             ctx.db,
             job_id,
             lease,
@@ -68,7 +67,8 @@ def _decide(ctx: Context, job_id: str, lease: JobLease) -> None:
             detail=wait.detail,
             pause=wait.pause,
             product=wait.product,
-        )
+        ):
+            log.info("job %s waits: %s", job_id, wait.detail)
     except _Refused as refused:
         log.info("job %s cannot start: %s", job_id, refused.detail)
         admission.refuse(ctx.db, job_id, lease, refused.event, refused.reason, refused.detail)
@@ -124,8 +124,9 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
     if offer.capacity == 0:
         raise _Waits("no_capacity", f"{product} is out of stock", pause(job.waits), product)
     with ctx.db.read() as session:
-        until, now = limits.out_of_stock_until(session, product), ctx.db.now(session)
-    if until is not None and until > now:
+        now = ctx.db.now(session)
+        until = limits.blocked_until(session, now, limits.stock(product))
+    if until is not None:
         raise _Waits("no_capacity", f"{product} is out of stock", until - now)
     image = inventory.image_id(ctx.db, ctx.cloud, job.image)
     if image is None:

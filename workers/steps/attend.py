@@ -77,10 +77,14 @@ class _Visit:
             self.machine = self._reach(work)
             if work.state is State.RUNNING and (self.failures or work.unreachable_since is not None):
                 self.machine.state(work.attempt_id)  # a login alone does not show that its supervisor answers
-        self._in_touch(work)
         if work.state is State.BOOTING:
+            self.failures = 0
             return not boot(self.ctx, work, self.lease, self.machine, self.control)
-        return run(self.ctx, work, self.lease, self.machine, self.control, self.book)
+
+        def stands() -> None:
+            self._in_touch(work)
+
+        return run(self.ctx, work, self.lease, self.machine, self.control, self.book, stands)
 
     def _reach(self, work: Work) -> Machine:
         address = Address(work.host or "", work.port or self.ctx.settings.ssh_port, work.username or "ubuntu")
@@ -101,7 +105,8 @@ class _Visit:
             attempts.note_unreachable(self.ctx.db, work, self.lease, since)
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures - 1, 8)) * random.uniform(0.75, 1.25)
         log.info("attempt %s: %s; again in %.1f s", self.attempt_id, error, pause)
-        self.ctx.bells.observe()  # the listing may know why
+        if self.failures == 1:
+            self.ctx.bells.observe()  # the listing may know why
         if self.control.interrupt.wait(pause):
             self.control.interrupt.clear()
 

@@ -15,7 +15,7 @@ from jobs.store.transitions import AttemptLease
 from workers.ssh.connect import Machine
 from workers.steps.context import Context
 from workers.steps.control import Control
-from workers.supervisor import attestation, bootstrap_script, go_payload
+from workers.supervisor import attested, bootstrap_script, go_payload
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +71,12 @@ def _check_host_key(ctx: Context, work: Work, machine: Machine, control: Control
     began = time.monotonic()
     brought = False
     while True:
-        attested = machine.attestations(work.attempt_id)
-        if attested and not brought:
-            kind, blob = machine.host_key.split(" ", 1)
-            expected = attestation(work.attestation_key, work.attempt_id, kind, blob)
-            if attested.get(kind) == expected:
+        attestations = machine.attestations(work.attempt_id)
+        if attestations and not brought:
+            if attested(work.attestation_key, work.attempt_id, machine.host_key, attestations):
                 return "attested"
-            if kind in attested:
+            kind = machine.host_key.split()[0]
+            if kind in attestations:
                 raise Distrusted(f"the {kind} host key that the machine shows is not the one that it attests")
         waited = time.monotonic() - began
         if must and waited > ATTEST_SECONDS:
@@ -98,8 +97,8 @@ def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
     now = ctx.db.clock()
     expires_at = work.expires_at
     if work.requested_at is not None and work.price:
-        minutes = money.affordable_minutes(work.max_cost - work.spent, work.price)
-        expires_at = min(expires_at, work.requested_at + timedelta(seconds=minutes * 60 - 1))
+        paid = money.paid_until(work.requested_at, work.max_cost - work.spent, work.price)
+        expires_at = min(expires_at, paid)
     by_money = expires_at - timedelta(seconds=money.ENDING_SECONDS)
     # Up to the next whole second: the machine counts in them, and a command must not lose a part of its time.
     by_time = (now + timedelta(seconds=work.max_runtime, microseconds=999_999)).replace(microsecond=0)

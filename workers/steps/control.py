@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from jobs import money
 from jobs.states import State
+from jobs.store.ending import AFTER_STOP
 from jobs.store.leases import Held
+from workers.steps.awake import Awake
 
 ATTENDED = frozenset({State.BOOTING.value, State.RUNNING.value})
-PATIENCE = timedelta(seconds=money.GRACE_SECONDS + money.SEAL_SECONDS)
+PATIENCE = AFTER_STOP
 """How long a stopped command may take: its grace, and the time to read its end."""
 
 
@@ -24,15 +25,17 @@ class Control:
         self.cause: str | None = None
         self.stop_ordered_at: datetime | None = None
         self.too_late = False
+        self._awake = Awake()
 
     def hear(self, held: Held | None, now: datetime) -> None:
         """Take what the database says of the attempt; None: it is not this attendant's any more."""
+        awake = self._awake.look(now)
         if held is None or held.state not in ATTENDED:
             self.stale = True
             self.interrupt.set()
             return
         if self.stop_ordered_at is not None:
-            if now - self.stop_ordered_at > PATIENCE and not self.too_late:
+            if now - max(self.stop_ordered_at, awake) > PATIENCE and not self.too_late:
                 self.too_late = True
                 self.interrupt.set()
         elif self.cause is None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
 
-from jobs.errors import RateLimited
+from jobs.errors import DatabaseError, RateLimited
 from jobs.store import limits
 from jobs.store.database import Database
 from workers.cloud.client import Priority
+
+log = logging.getLogger(__name__)
 
 
 class DatabaseGate:
@@ -35,7 +38,16 @@ class DatabaseGate:
             seconds += random.uniform(0.01, 0.1)  # so that those who wait do not come back together
             if time.monotonic() + seconds > end:
                 raise RateLimited(
-                    f"too many calls wait for their turn: the API gets {self._a_second} a second", status=None
+                    f"no turn in time: the API gets {self._a_second} requests a second, and none while it "
+                    "asks for a pause",
+                    status=None,
                 )
             if self._stopping.wait(seconds):
                 raise RateLimited("the worker is stopping", status=None)
+
+    def silence(self, seconds: float) -> None:
+        """Keep all workers from asking, but for terminates."""
+        try:
+            limits.silence(self._db, seconds)
+        except DatabaseError as error:
+            log.warning("the others do not know that the API asked for a pause: %s", error)

@@ -131,13 +131,18 @@ class Logbook:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        try:
-            self._write_all()
-        finally:
-            with self._changed:  # what could not be written any more must keep nobody waiting
+        while True:
+            try:
+                self._write_all()
+            except Exception:
+                # Without this thread everybody would wait for ever.
+                log.exception("the log stumbled; it goes on")
+            with self._changed:  # what could not be written must keep nobody waiting
                 for state in self._states.values():
                     state.stale = state.stale or state.committed != state.received
                 self._changed.notify_all()
+                if self._closing:
+                    return
 
     def _write_all(self) -> None:
         failures, said_at = 0, -SAY_AGAIN_SECONDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 
 from jobs import money
 from jobs.states import Event, State
@@ -22,11 +23,18 @@ log = logging.getLogger(__name__)
 
 
 def run(
-    ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control, book: Logbook
+    ctx: Context,
+    work: Work,
+    lease: AttemptLease,
+    machine: Machine,
+    control: Control,
+    book: Logbook,
+    stands: Callable[[], None],
 ) -> bool:
     """Follow the command to its end and write it; False where the attendant was interrupted before that.
 
-    Raises Unreachable where the connection is lost, and Stale where the lease is.
+    *stands* is called when the machine is seen to serve. Raises Unreachable where the connection is lost, and
+    Stale where the lease is.
     """
     if work.stop_ordered_at is not None:
         control.cause, control.stop_ordered_at = work.stop_cause, work.stop_ordered_at
@@ -40,8 +48,7 @@ def run(
                 sink.flush()
                 return False
             if control.too_late:
-                sink.flush()
-                _overdue(ctx, work, lease, control)
+                _overdue(ctx, work, lease, machine, sink, control)
                 return True
             if control.cause is not None and not told:
                 if control.stop_ordered_at is None:
@@ -49,9 +56,16 @@ def run(
                 state = machine.stop(work.attempt_id, control.cause, money.GRACE_SECONDS)
                 told = True
                 log.info("attempt %s: stopping (%s), it is %s", work.attempt_id, control.cause, state.kind)
-            end = follow(machine, work.attempt_id, sink.received, sink.write, interrupt=control.interrupt)
+            end = follow(
+                machine,
+                work.attempt_id,
+                sink.received,
+                sink.write,
+                interrupt=control.interrupt,
+                stands=stands,
+            )
             if end is not None:
-                _ended(ctx, work, lease, machine, sink, end)
+                _ended(ctx, work, lease, sink, end)
                 return True
     except SshError:
         sink.flush()  # the machine may be gone, and these bytes with it
@@ -60,9 +74,7 @@ def run(
         sink.close()
 
 
-def _ended(
-    ctx: Context, work: Work, lease: AttemptLease, machine: Machine, sink: Sink, end: MachineState
-) -> None:
+def _ended(ctx: Context, work: Work, lease: AttemptLease, sink: Sink, end: MachineState) -> None:
     stored = sink.flush()
     if end.exit is None:
         attempts.finish(
@@ -72,8 +84,8 @@ def _ended(
             Event.GONE,
             state=State.RUNNING,
             cause="lost",
-            detail="the machine restarted, and the command with it",
-            log_end="incomplete: the machine restarted",
+            detail="the machine restarted, or lost what watches the command: how it ended is not known",
+            log_end="incomplete: the machine does not know how much was written",
         )
         return
     record = end.exit
@@ -99,11 +111,20 @@ def _log_end(ctx: Context, work: Work, sink: Sink, stored: int, record: ExitReco
     if ours != record.log_sha256:
         return "incomplete: the log differs from what the machine wrote"
     if record.dropped_bytes:
-        return f"incomplete: {record.dropped_bytes} bytes beyond RUNNER_MAX_LOG_BYTES were dropped there"
+        where = "at its end" if record.gap_offset is None else f"after its first {record.gap_offset} bytes"
+        return f"incomplete: {record.dropped_bytes} bytes {where} were dropped on the machine"
     return "sealed"
 
 
-def _overdue(ctx: Context, work: Work, lease: AttemptLease, control: Control) -> None:
+def _overdue(
+    ctx: Context, work: Work, lease: AttemptLease, machine: Machine, sink: Sink, control: Control
+) -> None:
+    """Time is over. A command that has ended, but whose log is still on its way, has ended all the same."""
+    state = machine.state(work.attempt_id)
+    if state.exit is not None:
+        _ended(ctx, work, lease, sink, state)
+        return
+    sink.flush()
     attempts.finish(
         ctx.db,
         work,
