@@ -595,9 +595,8 @@ def test_who_lived_on_and_whose_end_nobody_saw_is_billed_until_the_proof(world: 
         world.clock.advance(30)
         world.list()
     assert world.show(job_id).attempts[0].minutes == 10, "it is still there, and it costs"
-    world.vanish(attempt_id)
     world.clock.advance(1)
-    _settled(world)
+    observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
     attempt = world.show(job_id).attempts[0]
     assert (world.instance(attempt_id).state, attempt.minutes, attempt.cost_estimated) == ("gone", 11, True)
 

@@ -195,9 +195,8 @@ def test_the_connections_of_many_deploys_are_not_kept() -> None:
 def test_a_pause_that_the_service_asks_for_is_one_for_all() -> None:
     gate = Turns()
     refusal = answer(429, {"error": "slow down"}, Retry_After="7")
-    with serving(refusal) as server, cloud_for(server, gate=gate) as cloud:
-        with pytest.raises(RateLimited):
-            cloud.deploy(WANTED)
+    with serving(refusal) as server, cloud_for(server, gate=gate) as cloud, pytest.raises(RateLimited):
+        cloud.deploy(WANTED)
     assert gate.silences == [7.0]
 
 
