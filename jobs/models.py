@@ -138,6 +138,7 @@ class Attempt(Base):
         CheckConstraint("state IN ('deploying','booting','running','finishing','ended')", name="state"),
         CheckConstraint("(state IN ('finishing','ended')) = (outcome IS NOT NULL)", name="end_has_outcome"),
         CheckConstraint("state != 'running' OR go_ordered_at IS NOT NULL", name="running_was_ordered"),
+        CheckConstraint("go_ordered_at IS NULL OR deadline_at IS NOT NULL", name="ordered_has_deadline"),
         CheckConstraint("log_bytes >= 0", name="log_bytes"),
         UniqueConstraint("job_id", "number"),
         Index(
@@ -197,6 +198,8 @@ class Instance(Base):
         CheckConstraint("state NOT IN ('live','warm','doomed') OR uuid IS NOT NULL", name="rented_has_uuid"),
         CheckConstraint("(state = 'gone') = (gone_at IS NOT NULL)", name="gone_at"),
         CheckConstraint("state != 'doomed' OR doomed_at IS NOT NULL", name="doomed_at"),
+        CheckConstraint("doomed_at IS NULL OR state IN ('doomed','gone')", name="doom_is_one_way"),
+        CheckConstraint("terminate_accepted_at IS NULL OR doomed_at IS NOT NULL", name="only_doomed_end"),
         UniqueConstraint("attempt_id"),
         UniqueConstraint("uuid"),
         Index("ix_instances_state", "state"),

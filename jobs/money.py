@@ -137,6 +137,15 @@ def paid_until(requested_at: datetime, remaining_micros: Micros, price_micros_pe
     return requested_at + timedelta(seconds=60 * min(minutes, FAR_MINUTES) - 1)
 
 
+def too_little(remaining_micros: Micros, price_micros_per_hour: int, minimum_minutes: int = 0) -> bool:
+    """Whether *remaining_micros* pay neither for the billed minimum nor for a command of LEAST_SECONDS.
+
+    Raises ValueError where the price is not positive.
+    """
+    minutes = affordable_minutes(remaining_micros, price_micros_per_hour)
+    return minutes < max(1, minimum_minutes) or minutes * 60 - 1 - ENDING_SECONDS < LEAST_SECONDS
+
+
 def expiry_within(
     requested_at: datetime,
     *,

@@ -115,15 +115,18 @@ def serve(
     background: bool = False,
     idle_seconds: float | None = None,
     seats: int | None = None,
+    new_account: bool = False,
 ) -> None:
     """Serve the database until SIGTERM, SIGINT, or, with *idle_seconds*, that long after the last job.
 
-    Must run on the main thread. Raises ServiceUnavailable where another service is there already,
-    InvalidToken without a token, and DatabaseError.
+    *new_account*: the token is another account's, which has none of the machines that are rented. Must run on
+    the main thread. Raises ServiceUnavailable where another service is there already or the account is not
+    the one of before, InvalidToken without a token, and DatabaseError.
     """
     from workers.app import Engine  # Celery and paramiko: only a service needs them
     from workers.cloud.client import Cloud
     from workers.ssh.keys import ensure_key
+    from workers.steps.account import same_account
     from workers.steps.context import Context
     from workers.steps.gate import DatabaseGate
 
@@ -143,6 +146,7 @@ def serve(
         seats = seats or max(settings.max_instances, len(doom.instances(db)))
         key = ensure_key(settings.ssh_key)
         _check_token(cloud)
+        same_account(db, cloud, settings.api_url, settings.api_token.reveal(), accept=new_account)
         leases.sign_on(db, owner, host=socket.gethostname(), pid=os.getpid(), version=_version(), seats=seats)
 
         def context(engine: Engine) -> Context:
@@ -178,7 +182,11 @@ def _leave_in_time(db: Database, owner: str) -> None:
 
 
 def start_in_background(
-    settings: Settings, environ: Mapping[str, str] | None = None, *, idle: bool = True
+    settings: Settings,
+    environ: Mapping[str, str] | None = None,
+    *,
+    idle: bool = True,
+    new_account: bool = False,
 ) -> Running:
     """Start a service in a session of its own, or find the one that is there.
 
@@ -191,6 +199,8 @@ def start_in_background(
     command = [sys.executable, "-P", "-m", "runner", "up", "--background"]
     if idle:
         command += ["--idle-exit", str(IDLE_SECONDS)]
+    if new_account:
+        command.append("--new-account")
     path = log_path(settings)
     path.touch(mode=0o600)
     with path.open("ab") as output:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -19,6 +20,7 @@ from celery.loaders.app import AppLoader
 from celery.worker import WorkController, state
 from kombu.exceptions import OperationalError
 
+from jobs.errors import RunnerError
 from workers import embedded
 from workers.attendants import Attendants
 from workers.observer import Observer
@@ -45,6 +47,9 @@ class _Loader(AppLoader):
 def make_app(broker_url: str | None) -> Celery:
     """The app; without a broker its messages stay in this process's memory. A worker brings the tasks."""
     app = Celery("gpu-job-runner", loader=_Loader, fixups=[], set_as_current=False, changes={})
+    # Else Celery makes a default app of its own where it needs one, and that imports a `celeryconfig`.
+    app.set_default()
+    app.backend_cls = "disabled"  # CELERY_RESULT_BACKEND in the environment wins over everything else
     app.conf.update(
         broker_url=broker_url or "memory://localhost//",
         broker_transport=None if broker_url else "workers.embedded:Transport",
@@ -138,19 +143,31 @@ class Engine:
             if not admissions.acquire(blocking=False):
                 return  # the observer rings again
             try:
-                admit(ctx, job_id)
+                with _one_line("admit"):
+                    admit(ctx, job_id)
             finally:
                 admissions.release()
 
         @self.app.task(name="attend", ignore_result=True)
         def _attend(attempt_id: str) -> None:
-            attendants.offer(attempt_id)
+            with _one_line("attend"):
+                attendants.offer(attempt_id)
 
         @self.app.task(name="terminate", ignore_result=True)
         def _terminate() -> None:
-            terminate(ctx)
+            with _one_line("terminate"):
+                terminate(ctx)
 
         self.app.steps["worker"].update({_step(attendants), _step(self.observer)})
+
+
+@contextmanager
+def _one_line(task: str) -> Iterator[None]:
+    """What a task cannot do for now is said in a sentence: the observer rings again."""
+    try:
+        yield
+    except RunnerError as error:
+        log.warning("%s: %s", task, error)
 
 
 def _step(part: Attendants | Observer) -> type:

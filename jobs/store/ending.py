@@ -289,12 +289,7 @@ def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job) -> b
         return False
     left = job.max_cost - admission.spent(session, now, job.id)
     row = session.execute(select(Instance).where(Instance.attempt_id == attempt.id)).scalar_one()
-    if left <= 0 or not row.price:
-        return False
-    minutes = money.affordable_minutes(left, row.price)
-    if minutes < row.minimum_minutes:
-        return False
-    return minutes * 60 - 1 - money.ENDING_SECONDS >= money.LEAST_SECONDS
+    return row.price is not None and not money.too_little(left, row.price, row.minimum_minutes)
 
 
 def _pause(tries: int) -> timedelta:

@@ -25,6 +25,12 @@ class _Refused(RunnerError):
 
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Start it in the background and return.")] = False,
+    new_account: Annotated[
+        bool,
+        typer.Option(
+            "--new-account", help="The token is another account's: rented machines that it lacks are gone."
+        ),
+    ] = False,
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
     idle_exit: Annotated[float | None, typer.Option("--idle-exit", hidden=True)] = None,
 ) -> None:
@@ -43,13 +49,13 @@ def up(
     if running is not None:
         raise _Refused(f"A service for this database is already running (pid {running.pid}).")
     if detach:
-        running = daemon.start_in_background(settings, idle=False)
+        running = daemon.start_in_background(settings, idle=False, new_account=new_account)
         output.note(
             f"the service runs in the background (pid {running.pid}); its log: {daemon.log_path(settings)}"
         )
         return
     _log_to_stderr(background)
-    daemon.serve(settings, background=background, idle_seconds=idle_exit)
+    daemon.serve(settings, background=background, idle_seconds=idle_exit, new_account=new_account)
 
 
 def down(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation
 
 TRAP = "import pathlib; pathlib.Path({mark!r}).touch(); raise SystemExit('run as ours')\n"
@@ -76,6 +77,24 @@ def test_no_command_runs_what_lies_in_the_folder(
         )
         assert not mark.exists(), words
         assert done.returncode == 0, (words, done.stderr)
+
+
+def test_settings_of_somebody_elses_celery_are_not_ours(make: Make, tmp_path: Path) -> None:
+    folder, mark = tmp_path / "theirs", tmp_path / "mark"
+    folder.mkdir()
+    (folder / "celeryconfig.py").write_text(TRAP.format(mark=str(mark)))
+    served = make(
+        PYTHONPATH=str(folder),
+        CELERY_CONFIG_MODULE="celeryconfig",
+        CELERY_RESULT_BACKEND="redis://127.0.0.1:9/0",
+        CELERY_BROKER_URL="redis://127.0.0.1:9/0",
+        CELERY_LOADER="nothing.like_it",
+    )
+    served.up()
+    assert served.final(served.submit("true"))["state"] == "succeeded", served.tail()
+    assert not mark.exists()
+    assert "Traceback" not in served.tail()
+    served.nothing_left()
 
 
 def test_a_script_beside_such_files_gets_one_sentence(installation: Installation, tmp_path: Path) -> None:

@@ -28,12 +28,14 @@ from workers.supervisor import go_payload, new_attestation_key, startup_command
 class Host:
     """One booted machine, known by what an attendant knows of it."""
 
-    def __init__(self, account: Account, folder: Path, *, startup: bool = True) -> None:
+    def __init__(
+        self, account: Account, folder: Path, *, startup: bool = True, attempt_id: str | None = None
+    ) -> None:
         self.account = account
         self._startup = startup
         self.sim = account.sim
         self.key: KeyPair = ensure_key(folder / "keys" / "ssh_key")
-        self.attempt_id = ids.new_attempt_id("abc123")
+        self.attempt_id = attempt_id or ids.new_attempt_id("abc123")
         self.attestation_key = new_attestation_key()
         fields: dict[str, Any] = {}
         if startup:

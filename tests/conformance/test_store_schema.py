@@ -193,14 +193,31 @@ def test_nonsense_about_a_job_is_refused(db: Database, change: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["state = 'running'", "state = 'finishing'", "outcome = 'lost'", "log_bytes = -1", "state = 'queued'"],
+    [
+        "state = 'running'",
+        "state = 'finishing'",
+        "outcome = 'lost'",
+        "log_bytes = -1",
+        "state = 'queued'",
+        "go_ordered_at = created_at",  # without a deadline, nobody would ever end it
+    ],
 )
 def test_nonsense_about_an_attempt_is_refused(world: World, change: str) -> None:
     _, attempt_id, _ = world.admit()
     _refused(world.db, f"UPDATE attempts SET {change} WHERE id = :id", id=attempt_id)  # noqa: S608
 
 
-@pytest.mark.parametrize("change", ["state = 'live'", "state = 'doomed'", "state = 'gone'", "state = 'away'"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "state = 'live'",
+        "state = 'doomed'",
+        "state = 'gone'",
+        "state = 'away'",
+        "doomed_at = expires_at",
+        "terminate_accepted_at = expires_at",
+    ],
+)
 def test_nonsense_about_an_instance_is_refused(world: World, change: str) -> None:
     _, attempt_id, _ = world.admit()
     _refused(world.db, f"UPDATE instances SET {change} WHERE attempt_id = :id", id=attempt_id)  # noqa: S608

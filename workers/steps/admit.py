@@ -133,19 +133,20 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         names = ", ".join(inventory.known_images(ctx.db)[:5])
         detail = f"there is no image {job.image!r}; `runner images` shows those that there are ({names}, …)"
         raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
+    left, minimum = job.max_cost - job.spent, ctx.settings.billing_minimum_minutes
+    if money.too_little(left, offer.price, minimum):
+        shown, price = money.format_usd(max(0, left)), money.format_usd(offer.price)
+        detail = f"${shown} is left of the ceiling, too little for {product} at ${price} an hour"
+        raise _Refused(Event.CEILING_TOO_SMALL, "max_cost", detail)
     expires_at = money.expiry_within(
         now,
         boot_timeout_s=ctx.settings.boot_timeout,
         max_runtime_s=job.max_runtime,
         ending_s=money.ENDING_SECONDS,
-        remaining_micros=job.max_cost - job.spent,
+        remaining_micros=left,
         price=offer.price,
-        minimum_minutes=ctx.settings.billing_minimum_minutes,
+        minimum_minutes=minimum,
     )
-    if expires_at - timedelta(seconds=money.ENDING_SECONDS) < now + timedelta(seconds=money.LEAST_SECONDS):
-        left, price = money.format_usd(max(0, job.max_cost - job.spent)), money.format_usd(offer.price)
-        detail = f"${left} is left of the ceiling, too little for {product} at ${price} an hour"
-        raise _Refused(Event.CEILING_TOO_SMALL, "max_cost", detail)
     return Plan(
         product=product,
         price=offer.price,
@@ -155,7 +156,7 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         expires_at=expires_at,
         boot_deadline_at=now + timedelta(seconds=ctx.settings.boot_timeout),
         protocol=PROTOCOL,
-        minimum_minutes=ctx.settings.billing_minimum_minutes,
+        minimum_minutes=minimum,
     )
 
 

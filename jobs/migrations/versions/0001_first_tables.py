@@ -153,6 +153,9 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "state IN ('deploying','booting','running','finishing','ended')", name=op.f("ck_attempts_state")
         ),
+        sa.CheckConstraint(
+            "go_ordered_at IS NULL OR deadline_at IS NOT NULL", name=op.f("ck_attempts_ordered_has_deadline")
+        ),
         sa.CheckConstraint("log_bytes >= 0", name=op.f("ck_attempts_log_bytes")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_attempts_job_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
@@ -214,6 +217,13 @@ def upgrade() -> None:
         sa.Column("gone_proof", sa.String(length=20), nullable=True),
         sa.CheckConstraint("(state = 'gone') = (gone_at IS NOT NULL)", name=op.f("ck_instances_gone_at")),
         sa.CheckConstraint("state != 'doomed' OR doomed_at IS NOT NULL", name=op.f("ck_instances_doomed_at")),
+        sa.CheckConstraint(
+            "doomed_at IS NULL OR state IN ('doomed','gone')", name=op.f("ck_instances_doom_is_one_way")
+        ),
+        sa.CheckConstraint(
+            "terminate_accepted_at IS NULL OR doomed_at IS NOT NULL",
+            name=op.f("ck_instances_only_doomed_end"),
+        ),
         sa.CheckConstraint(
             "state IN ('intended','refused','unknown','absent','live','warm','doomed','gone')",
             name=op.f("ck_instances_state"),

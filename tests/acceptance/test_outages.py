@@ -1,0 +1,114 @@
+"""Nobody served for a while, or somebody else's account was asked: nothing that is known is thrown away."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from jobs.models import Attempt
+from jobs.store.database import Database
+from tests.acceptance.conftest import Make
+from tests.acceptance.harness import Installation
+from tests.waiting import wait_until
+
+NOT_SERVED = timedelta(hours=8)
+
+
+def test_a_command_that_ended_while_nobody_served_keeps_its_end(served: Installation, tmp_path: Path) -> None:
+    """Its deadline passed in the meantime, which is not held against it: its code and its log lie there."""
+    ended = tmp_path / "ended"
+    job_id = served.submit(f"echo first; sleep 1; echo last; touch '{ended}'; exit 5", max_runtime="1h")
+    served.until(job_id, "running")
+    served.stop(signal.SIGKILL)
+    wait_until(ended.exists, what="the end of the command")
+    with served.quick() as client, client.database.write() as session:
+        long_ago = client.database.now(session) - NOT_SERVED
+        session.execute(update(Attempt).values(deadline_at=long_ago))
+    served.up()
+    job = served.final(job_id)
+    assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "exit_code", 5), served.tail()
+    assert served.log(job_id) == b"first\nlast\n"
+    assert job["attempts"][0]["log"] == "sealed"
+    served.nothing_left()
+
+
+def test_a_machine_that_nobody_looked_for_is_not_lost(served: Installation, tmp_path: Path) -> None:
+    enough = tmp_path / "enough"
+    job_id = served.submit(f"while ! [ -e '{enough}' ]; do sleep 0.1; done")
+    served.until(job_id, "running")
+    served.stop(signal.SIGKILL)
+    with served.quick() as client, client.database.write() as session:
+        long_ago = client.database.now(session) - NOT_SERVED
+        session.execute(update(Attempt).values(unreachable_since=long_ago))
+    served.up()
+    with served.quick() as client:
+        db = client.database
+        wait_until(lambda: _in_touch(db), what="somebody who reaches it")
+    enough.touch()
+    assert served.final(job_id)["state"] == "succeeded", served.tail()
+
+
+def _in_touch(db: Database) -> bool:
+    with db.read() as session:
+        return session.execute(select(Attempt.unreachable_since)).scalar_one() is None
+
+
+def test_another_account_does_not_say_what_has_become_of_a_machine(make: Make) -> None:
+    served, other = make(), make()
+    served.up()
+    job_id = served.submit("sleep 1000")
+    name = served.until(job_id, "running")["attempts"][0]["instance_name"]
+    served.stop(signal.SIGKILL)
+    ours = dict(served.environ)
+    for variable in ("RUNNER_API_URL", "MASSED_COMPUTE_API_KEY"):
+        served.environ[variable] = other.environ[variable]
+    done = served.run("up")
+    assert done.returncode == 3
+    assert name in done.stderr.decode()
+    assert b"--new-account" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert served.show(job_id)["state"] == "running"
+    served.environ = ours
+    served.up()
+    served.ok("cancel", job_id)
+    assert served.final(job_id)["state"] == "cancelled"
+    served.nothing_left()
+
+
+def test_who_says_that_the_account_is_a_new_one_is_believed(make: Make) -> None:
+    served, other = make(), make()
+    served.up()
+    job_id = served.submit("sleep 1000")
+    served.until(job_id, "running")
+    served.stop(signal.SIGKILL)
+    left = served.sim.instances()
+    for variable in ("RUNNER_API_URL", "MASSED_COMPUTE_API_KEY"):
+        served.environ[variable] = other.environ[variable]
+    served.ok("up", "--detach", "--new-account")
+    job = served.final(job_id)
+    assert (job["state"], job["reason"]) == ("failed", "lost")
+    assert served.sim.instances() == left
+    served.ok("down")
+
+
+@pytest.mark.parametrize("empty", [0, 1])
+def test_another_token_of_the_same_account_is_no_new_account(served: Installation, empty: int) -> None:
+    """Also where its listing is empty once."""
+    job_id = served.submit("sleep 1000")
+    served.until(job_id, "running")
+    served.stop(signal.SIGKILL)
+    full = served.environ["MASSED_COMPUTE_API_KEY"]
+    served.environ["MASSED_COMPUTE_API_KEY"] = served.sim.read_only_token
+    served.sim.faults.listing_empty = empty
+    served.up()
+    assert served.show(job_id)["state"] == "running"
+    served.stop()
+    served.environ["MASSED_COMPUTE_API_KEY"] = full
+    served.up()
+    served.ok("cancel", job_id)
+    assert served.final(job_id)["state"] == "cancelled"
+    served.nothing_left()

@@ -1,0 +1,65 @@
+"""Whose account it is. A machine that was rented with one token is not gone because another account lacks it.
+
+The database remembers the address and a salted fingerprint of the token with which it was last served. Where
+they have changed while machines are rented, the account must show at least one of them, or nothing is served:
+every answer of "no such instance" would be taken for the end of a machine that is billed on elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+from jobs.errors import ApiError, ServiceUnavailable
+from jobs.store import doom, limits
+from jobs.store.database import Database
+from workers.cloud.client import Cloud
+
+FACT = "account"
+MOST_QUESTIONS = 5
+MOST_NAMES = 3
+
+
+def same_account(db: Database, cloud: Cloud, url: str, token: str, *, accept: bool = False) -> None:
+    """Remember whose account this is. *accept*: it is another one, and what it lacks is to count as gone.
+
+    Raises ServiceUnavailable where it lacks every machine that is rented, or where that cannot be found out.
+    """
+    rented = {row.uuid: row.name for row in doom.instances(db) if row.uuid is not None}
+    if rented and not accept and not _known(db, url, token) and not _has_any(cloud, list(rented)):
+        shown = ", ".join(list(rented.values())[:MOST_NAMES])
+        more = f" and {len(rented) - MOST_NAMES} more" if len(rented) > MOST_NAMES else ""
+        raise ServiceUnavailable(
+            f"The account of this token at {url} has none of the machines that this database has rented "
+            f"({shown}{more}). Serve them with the token and the RUNNER_API_URL of before; if they are gone, "
+            "`runner up --new-account` says so."
+        )
+    salt = secrets.token_hex(16)
+    limits.remember(db, FACT, {"url": url, "salt": salt, "token": _print(token, salt)})
+
+
+def _known(db: Database, url: str, token: str) -> bool:
+    kept = limits.recall(db, FACT)
+    if kept is None:
+        return False
+    fact = kept[0]
+    return bool(fact["url"] == url and hmac.compare_digest(fact["token"], _print(token, fact["salt"])))
+
+
+def _print(token: str, salt: str) -> str:
+    return hashlib.blake2b(token.encode(), salt=bytes.fromhex(salt), digest_size=16).hexdigest()
+
+
+def _has_any(cloud: Cloud, uuids: list[str]) -> bool:
+    try:
+        listed = {instance.uuid for instance in cloud.list_instances().instances}
+        # A listing may lag, or be empty once; an answer about one machine is about that machine.
+        return any(uuid in listed for uuid in uuids) or any(
+            cloud.get_instance(uuid) is not None for uuid in uuids[:MOST_QUESTIONS]
+        )
+    except ApiError as error:
+        raise ServiceUnavailable(
+            "The token or RUNNER_API_URL is another than before, and whether this account has the machines "
+            f"that are rented cannot be found out: {error}"
+        ) from error
