@@ -141,6 +141,7 @@ def serve(
         Cloud(settings.api_url, settings.api_token, gate=gate, stopping=stopping) as cloud,
     ):
         owner = ids.new_job_id()
+        db.share_clock()
         leases.bury_the_dead(db)
         # Fewer instances may be allowed now than there were when those that live were rented.
         seats = seats or max(settings.max_instances, len(doom.instances(db)))

@@ -37,6 +37,7 @@ LISTING_SECONDS = 10.0
 RENEW_SECONDS = leases.LEASE.total_seconds() / 3
 LEAST_PAUSE_SECONDS = 0.1
 LEAVE_SECONDS = 3.0
+CLOCKS_DIFFER = timedelta(seconds=60)
 MOST_QUESTIONS = 5
 """How many missing machines are asked for by uuid after one listing."""
 
@@ -58,6 +59,7 @@ class Observer:
         self._first_seen: dict[str, datetime] = {}
         self._rung: dict[str, float] = {}
         self._told: str | None = None
+        self._clocks_differ = False
         self.on_news: list[threading.Event] = []
 
     def start(self) -> None:
@@ -157,6 +159,7 @@ class Observer:
             self._say(f"the account cannot be listed: {error}")
             return
         self._say(None)
+        self._compare_clocks(listing.date - began_at)
         listed = _listed(listing, began_at)
         self._remember(listed)
         findings = observing.apply(
@@ -209,6 +212,17 @@ class Observer:
                 self._ctx.bells.attend(attempt_id)
         if wanted.terminate and self._rung.setdefault("terminate", now) == now:
             self._ctx.bells.terminate()
+
+    def _compare_clocks(self, ahead: timedelta) -> None:
+        """Machines carry their expiry in their names, by our clock; others judge it by the API's."""
+        if abs(ahead) > CLOCKS_DIFFER and not self._clocks_differ:
+            where = "behind" if ahead > timedelta(0) else "ahead of"
+            log.warning(
+                "this computer's clock is %.0f s %s the API's; set it, and start the service again",
+                abs(ahead).total_seconds(),
+                where,
+            )
+        self._clocks_differ = abs(ahead) > CLOCKS_DIFFER
 
     def _say(self, note: str | None) -> None:
         """Tell people, through the database, what this worker cannot do; once, not at each tick."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from jobs.errors import DatabaseError, InvalidSettings
+from jobs.store.clock import Clock
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one on SQLite."""
 WAL_SECONDS = 10
 """How long opening waits for another process that creates the same database at this very moment."""
-
-# Leases and deadlines go on while a laptop sleeps, and Python's own monotonic clock does not everywhere.
-_CLOCK: int | None = getattr(
-    time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC if sys.platform == "darwin" else None
-)
 
 
 class Database:
@@ -48,9 +43,7 @@ class Database:
             self.engine.execution_options(begin="BEGIN IMMEDIATE"), expire_on_commit=False, autoflush=False
         )
         self._read = sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
-        # A wall clock that is set back must not renew a lease: the wall is read once.
-        self._wall = datetime.now(UTC)
-        self._began = ticks()
+        self._clock = Clock(self.path)
 
     @property
     def shown_url(self) -> str:
@@ -78,8 +71,12 @@ class Database:
         return value.astimezone(UTC)
 
     def clock(self) -> datetime:
-        """This process's own clock: wall time at its start, advanced by the monotonic clock."""
-        return self._wall + timedelta(seconds=ticks() - self._began)
+        """The clock of all who use this SQLite file on this computer; elsewhere this process's own."""
+        return self._clock.now()
+
+    def share_clock(self) -> None:
+        """Have everybody who opens this SQLite file from now on go by our clock."""
+        self._clock.share()
 
     def free_bytes(self) -> int | None:
         """Room on the disk of a SQLite file; None where that is not known."""
@@ -136,11 +133,6 @@ class Database:
         return create_engine(
             self.url, pool_size=8, max_overflow=24, pool_pre_ping=True, pool_timeout=30, hide_parameters=True
         )
-
-
-def ticks() -> float:
-    """Seconds of a clock that nobody sets and that does not stand still while the computer sleeps."""
-    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 def explain(error: DBAPIError | sqlite3.Error, database: Database) -> DatabaseError | None:
@@ -225,4 +217,4 @@ def ensure_folder(path: Path) -> None:
         raise DatabaseError(f"The folder {path} cannot be made: {what}; check RUNNER_HOME.") from None
 
 
-__all__ = ["BUSY_SECONDS", "Database", "ensure_folder", "explain", "ticks"]
+__all__ = ["BUSY_SECONDS", "Database", "ensure_folder", "explain"]
