@@ -3,6 +3,9 @@
 .DELETE_ON_ERROR:
 .PHONY: demo test bench picture lint types imports check lock clean
 
+# Each of the many processes that the tests start would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python -P
@@ -15,7 +18,7 @@ picture: .venv/ready
 	@$(PY) docs/record_demo.py
 
 test: .venv/ready
-	@$(PY) -m pytest -q -n 2 --dist worksteal
+	@$(PY) -m pytest -q -n 4 --dist worksteal
 
 bench: .venv/ready
 	@$(PY) -m bench $(NAMES)
