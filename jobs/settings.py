@@ -58,10 +58,13 @@ class Settings:
     sources: Mapping[str, str] = field(repr=False, compare=False, default_factory=dict)
 
 
-def load_settings(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, anywhere: bool = False, **overrides: object
+) -> Settings:
     """Read all settings; *overrides* are by field name, and None there means "not given".
 
-    Raises InvalidSettings, with one sentence that names the variable and what it may be.
+    Raises InvalidSettings, with one sentence that names the variable and what it may be. That is so, too,
+    where the working folder's file holds more than defaults of jobs, unless it must work *anywhere*.
     """
     environ = os.environ if environ is None else environ
     given = {name: value for name, value in overrides.items() if value is not None}
@@ -69,11 +72,13 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
         raise InvalidSettings(f"There is no setting {unknown[0]!r}; there are: {', '.join(_SETTINGS)}, home.")
     sources: dict[str, str] = {}
     home = _home(environ, given.get("home"), sources)
+    if not anywhere:
+        job_defaults(home=home)
     found: dict[str, Any] = {"home": home}
     in_file = _home_file(home)
     defaults = {"database_url": values.sqlite_url(home / "runner.db"), "ssh_key": home / "ssh" / "id_ed25519"}
     for name, setting in _SETTINGS.items():
-        what, base = setting.variable, Path.cwd()
+        what, base = setting.variable, None
         if name in given:
             raw, sources[name], what = given[name], "argument", name
         elif environ.get(setting.variable, "").strip():
@@ -91,9 +96,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
             raise
         except InvalidJob as error:
             raise InvalidSettings(str(error)) from None
-        if name == "database_url":
-            value = values.absolute_sqlite(value, base)
-        found[name] = base / value if isinstance(value, Path) else value
+        if name == "database_url" and values.absolute_sqlite(value, Path("/")) != value:  # a relative one
+            value = values.absolute_sqlite(value, _absolute(Path(), base, what))
+        found[name] = _absolute(value, base, what) if isinstance(value, Path) else value
     return Settings(**found, sources=sources)
 
 
@@ -107,15 +112,20 @@ def as_environ(settings: Settings) -> dict[str, str]:
     return found
 
 
-def job_defaults(cwd: Path, *, home: Path | None = None) -> Mapping[str, object]:
-    """The defaults of jobs in *cwd*'s ``runner.toml``, as they stand there; none where there is no file.
+def job_defaults(folder: Path | None = None, *, home: Path | None = None) -> Mapping[str, object]:
+    """The defaults of jobs in the ``runner.toml`` of the working folder; none where there is no file.
 
-    Where *cwd* is *home* itself, the file is the other kind and holds none. Raises InvalidSettings for a
-    file that cannot be read, and for any key that is not a job's.
+    Where *folder*, else the current one, is *home* itself, the file is the other kind and holds none.
+    Raises InvalidSettings for a file that cannot be read, and for any key that is not a job's.
     """
-    file = cwd / TOML_NAME
-    if home is not None and cwd.resolve() == home.resolve():
+    if folder is None:
+        try:
+            folder = Path.cwd()
+        except FileNotFoundError:  # it was removed, and all in it
+            return {}
+    if home is not None and folder.resolve() == home.resolve():
         return {}
+    file = folder / TOML_NAME
     content = _read_toml(file)
     if others := sorted(content.keys() - JOB_KEYS):
         raise InvalidSettings(
@@ -163,14 +173,28 @@ _SETTINGS: Mapping[str, _Setting] = {
 def _home(environ: Mapping[str, str], given: object, sources: dict[str, str]) -> Path:
     if given is not None:
         sources["home"] = "argument"
-        return Path.cwd() / values.read_path(given, "home")
+        return _absolute(values.read_path(given, "home"), None, "home")
     if environ.get("RUNNER_HOME", "").strip():
         sources["home"] = "RUNNER_HOME"
-        return Path.cwd() / values.read_path(environ["RUNNER_HOME"], "RUNNER_HOME")
+        return _absolute(values.read_path(environ["RUNNER_HOME"], "RUNNER_HOME"), None, "RUNNER_HOME")
     import platformdirs  # only where it is needed: most of a test run, and every worker, names its home
 
     sources["home"] = "default"
     return platformdirs.user_data_path(APPLICATION, appauthor=False)
+
+
+def _absolute(path: Path, base: Path | None, what: str) -> Path:
+    """*path* as it is seen from *base*, or else from the current folder, which only relative ones need."""
+    if path.is_absolute():
+        return path
+    if base is not None:
+        return base / path
+    try:
+        return Path.cwd() / path
+    except FileNotFoundError:
+        raise InvalidSettings(
+            f"{what} is a relative path, and the current folder does not exist any more; go to another one."
+        ) from None
 
 
 def _home_file(home: Path) -> dict[str, object]:

@@ -224,28 +224,21 @@ class Client:
 
     def submit_many(self, specs: Iterable[JobSpec]) -> list[Job]:
         """Queue many jobs in one transaction: all of them, or with InvalidJob none."""
-        defaults = job_defaults(Path.cwd(), home=self._settings.home)
+        defaults = job_defaults(home=self._settings.home)
         valid = [validate(spec, self._settings, defaults) for spec in specs]
         self._check_products(valid)
         submitted = submissions.submit(self.database, valid)
         views = {view.id: view for view in reads.some(self.database, [item.id for item in submitted])}
         return [Job(self, views[item.id]) for item in submitted]
 
-    def validate(
-        self,
-        spec: JobSpec,
-        defaults: Mapping[str, object] | None = None,
-        sources: Mapping[str, str] | None = None,
-    ) -> Spec:
+    def validate(self, spec: JobSpec, sources: Mapping[str, str] | None = None) -> Spec:
         """What would be queued, checked against the inventory.
 
         Where that was listed a while ago, or does not hold what is wanted, and there is a token, the API is
         asked, shortly; where it does not answer, what it said last must do. *sources* names options as the
         person wrote them. Raises InvalidJob, and InvalidToken where the API refuses the token.
         """
-        if defaults is None:
-            defaults = job_defaults(Path.cwd(), home=self._settings.home)
-        found = validate(spec, self._settings, defaults, sources)
+        found = validate(spec, self._settings, job_defaults(home=self._settings.home), sources)
         self._check_products([found])
         return found
 

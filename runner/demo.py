@@ -89,7 +89,7 @@ def demo() -> None:
         with Simulator(SimConfig(boot_seconds=BOOT_SECONDS)) as sim:
             _say(f"A simulated cloud serves the API on {sim.url}: no account, no cost.\n")
             environ = _environ(home, sim.url, sim.token)
-            settings = load_settings(environ)
+            settings = load_settings(environ, anywhere=True)
             try:
                 _tell(environ)
                 _compare(settings.database_url, sim)
@@ -121,7 +121,9 @@ def _run(environ: dict[str, str], words: tuple[str, ...], expected: int) -> None
         f"$ runner {shlex.join(words)}" if "\n" not in words[-1] else f"$ runner {shlex.join(words[:-1])} '…'"
     )
     sys.stdout.flush()
-    done = subprocess.run([sys.executable, "-P", "-m", "runner", *words], env=environ, check=False)
+    command = [sys.executable, "-P", "-m", "runner", *words]
+    # Defaults of jobs that lie where the demo is started are not the story's.
+    done = subprocess.run(command, env=environ, cwd=environ["RUNNER_HOME"], check=False)
     if done.returncode != expected:
         raise DemoFailed(f"`runner {words[0]}` ended with {done.returncode}, not {expected}")
     if expected:

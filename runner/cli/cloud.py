@@ -142,7 +142,7 @@ def reap(
 
     Example: runner reap --dry-run
     """
-    settings = load_settings()
+    settings = load_settings(anywhere=True)
     with open_cloud(settings) as cloud:
         listing = cloud.list_instances(deadline_s=SECONDS)
         overdue = _overdue(listing, settings.fleet)

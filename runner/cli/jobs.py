@@ -15,7 +15,6 @@ import typer
 
 from jobs import money
 from jobs.errors import InvalidJob, InvalidToken, RunnerError
-from jobs.settings import job_defaults
 from jobs.spec import JobSpec, Spec, read_env_file
 from jobs.states import State
 from jobs.store import catalog, reads, submissions
@@ -273,7 +272,7 @@ def _spec(
         given["env"] = {**(read_env_file(env_file) if env_file is not None else {}), **_env(env or [])}
     spec = cast("JobSpec", {"command": command[0] if len(command) == 1 else command, **given})
     sources = {option: "--" + option.replace("_", "-") for option in (*options, "env")}
-    return client.validate(spec, job_defaults(Path.cwd(), home=client.settings.home), sources)
+    return client.validate(spec, sources)
 
 
 def _env(pairs: list[str]) -> dict[str, str]:

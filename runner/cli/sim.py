@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,19 @@ import typer
 from jobs.errors import InvalidJob
 
 
+def _number(value: float) -> float:
+    if math.isnan(value):  # no range keeps it out
+        raise typer.BadParameter("it is not a number")
+    return value
+
+
 def sim(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
     boot_seconds: Annotated[
-        float, typer.Option("--boot-seconds", min=0, max=86_400, help="How long machines take to boot.")
+        float,
+        typer.Option(
+            "--boot-seconds", min=0, max=86_400, callback=_number, help="How long machines take to boot."
+        ),
     ] = 2.0,
     folder: Annotated[
         Path | None,
@@ -38,8 +48,9 @@ def sim(
     """
     from runner.sim.main import serve
 
+    faults = _faults(fault or [])
     try:
-        serve(port=port, boot_seconds=boot_seconds, as_json=json, folder=folder, faults=_faults(fault or []))
+        serve(port=port, boot_seconds=boot_seconds, as_json=json, folder=folder, faults=faults)
     except ValueError as error:
         raise InvalidJob(f"--fault {error}") from None
 

@@ -6,14 +6,17 @@ others, no faults. Names, prices and oddities are those seen on the real service
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.sim.faults import Faults
 
-TOKEN = "sim-token-full-access"  # noqa: S105 - the token of a cloud that exists only on loopback
-READ_ONLY_TOKEN = "sim-token-read-only"  # noqa: S105
+
+def _new_token() -> str:
+    """Nobody else on this computer knows it: whoever has it runs commands as whoever started the cloud."""
+    return f"sim-{secrets.token_urlsafe(24)}"
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,13 @@ class SimConfig:
     *folder* is used and kept if given, else a temporary one is made and removed. *shell* runs the commands of
     SSH and of startup. *openssh* puts OpenSSH's own `sshd` before each machine, not the built-in server;
     logins are then by key only, as the current user, and `ssh_drop_after_bytes` does not work.
-    *rate_limit* is the number of requests a second beyond which the answer is 429 (None: no limit).
+    Each cloud makes tokens of its own unless they are given.
     """
 
     port: int = 0
     boot_seconds: float = 2.0
-    token: str = TOKEN
-    read_only_token: str = READ_ONLY_TOKEN
+    token: str = field(default_factory=_new_token)
+    read_only_token: str = field(default_factory=_new_token)
     folder: Path | None = None
     products: tuple[Product, ...] = field(default_factory=default_products)
     images: tuple[Image, ...] = field(default_factory=default_images)
@@ -105,6 +108,5 @@ class SimConfig:
     shell: str = "sh"
     password_login: bool = True
     billing_minimum_minutes: int = 0
-    rate_limit: float | None = None
     max_command_bytes: int = 64 * 1024
     openssh: bool = False

@@ -6,7 +6,6 @@ real command line) can do what the Python API of `Simulator` does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from pydantic import ValidationError
@@ -16,6 +15,9 @@ from starlette.routing import Route
 
 from runner.sim.cloud import Cloud, Refusal
 from runner.sim.machine import Machine
+from runner.sim.shapes import read_json
+
+LARGEST = 1_000_000
 
 
 class Control:
@@ -33,6 +35,7 @@ class Control:
             Route("/sim/faults", self._guarded(self._faults), methods=["GET", "POST", "DELETE"]),
             Route("/sim/requests", self._guarded(self._requests), methods=["GET"]),
             Route("/sim/stock", self._guarded(self._stock), methods=["GET", "POST"]),
+            Route("/sim/prices", self._guarded(self._prices), methods=["GET", "POST"]),
             Route("/sim/instances/{uuid}/{what}", self._guarded(self._accident), methods=["POST"]),
         ]
 
@@ -68,11 +71,25 @@ class Control:
 
     def _stock(self, request: Request, raw: bytes) -> object:
         if request.method == "POST":
-            for product, left in _object(raw).items():
-                if product not in self.cloud.stock or not isinstance(left, int) or left < 0:
-                    raise Refusal(400, f"{product}: no such product, or not a number of machines")
-                self.cloud.stock[product] = left
+            self.cloud.stock.update(self._numbers(raw, "machines"))
         return self.cloud.stock
+
+    def _prices(self, request: Request, raw: bytes) -> object:
+        if request.method == "POST":
+            for product, cents in self._numbers(raw, "cents an hour").items():
+                self.cloud.set_price(product, cents)
+        return {product.name: product.price_cents for product in self.cloud.products.values()}
+
+    def _numbers(self, raw: bytes, of: str) -> dict[str, int]:
+        """A number for each product that the body names. Raises Refusal before anything is done."""
+        found: dict[str, int] = {}
+        for product, number in _object(raw).items():
+            if product not in self.cloud.products:
+                raise Refusal(400, f"{product}: no such product")
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= LARGEST:
+                raise Refusal(400, f"{product}: not a number of {of} from 0 to {LARGEST}")
+            found[product] = number
+        return found
 
     def _accident(self, request: Request, raw: bytes) -> object:
         machine = self.cloud.live(request.path_params["uuid"])
@@ -97,7 +114,7 @@ def accidents(cloud: Cloud) -> dict[str, Callable[[Machine], object]]:
 
 def _object(raw: bytes) -> dict[str, object]:
     try:
-        value = json.loads(raw)
+        value = read_json(raw)
     except ValueError:
         raise Refusal(400, "Body is not JSON") from None
     if not isinstance(value, dict):

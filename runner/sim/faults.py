@@ -7,16 +7,37 @@ come from any thread, and take effect with the next thing that the fault is abou
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 ALWAYS = -1
-Count = Annotated[int, Field(ge=ALWAYS)]
-Seconds = Annotated[float, Field(ge=0)]
+YEAR_SECONDS = 366 * 86_400
+DEEPEST = 50
+Count = Annotated[int, Field(strict=True, ge=ALWAYS, le=10**9)]
+Seconds = Annotated[float, Field(ge=0, le=YEAR_SECONDS)]
+
+
+def _sendable(body: Any, depth: int = DEEPEST) -> Any:
+    """*body*, if it can be sent as JSON. Raises ValueError."""
+    if not depth:
+        raise ValueError("is nested too deep")
+    inner = body.values() if isinstance(body, dict) else body if isinstance(body, list) else ()
+    for value in inner:
+        _sendable(value, depth - 1)
+    if depth == DEEPEST:
+        try:
+            json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError):
+            raise ValueError("cannot be written as JSON") from None
+    return body
+
+
+Text = Annotated[str, AfterValidator(_sendable)]
 
 SshMode = Literal["ok", "refuse", "drop", "hang", "login"]
 
@@ -48,13 +69,13 @@ class Rule(BaseModel):
     before it with *late_effect*. `garbage`: 200 with a body that is no JSON.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     operation: Operation
     kind: Literal["status", "lost", "refused", "hang", "slow", "garbage"] = "status"
     status: Annotated[int, Field(ge=400, le=599)] = 503
-    body: Any = None
-    retry_after: str | None = None
+    body: Annotated[Any, AfterValidator(_sendable)] = None
+    retry_after: Annotated[str, Field(pattern="^[ -~]{0,100}$")] | None = None
     seconds: Seconds = 0.0
     late_effect: bool = False
     rate: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -64,17 +85,17 @@ class Rule(BaseModel):
 class Faults(BaseModel):
     """The switches. Each is off by default; see the comments for what each one does."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
     rules: list[Rule] = []
 
     # Deploying
     out_of_stock: Count = 0  # "out of stock", whatever the inventory says
-    out_of_stock_text: str = "Product is currently out of stock"
+    out_of_stock_text: Text = "Product is currently out of stock"
     quota: Count = 0  # the account's limit of instances
     payment_required: Count = 0  # 402
-    image_refused: list[str] = []  # products, or "product/image id", that do not support the image
-    refuse_fields: list[str] = []  # fields of a deploy that are refused by name, such as "sshKeys"
+    image_refused: list[Text] = []  # products, or "product/image id", that do not support the image
+    refuse_fields: list[Text] = []  # fields of a deploy that are refused by name, such as "sshKeys"
     keys_not_injected: Count = 0  # deploys whose key names are accepted and ignored
 
     # Booting
@@ -94,14 +115,16 @@ class Faults(BaseModel):
     # SSH: what a new connection meets on every machine; `drop` is closed at once, `hang` gets no banner
     ssh: SshMode = "ok"
     ssh_drop_after_seconds: Seconds | None = None  # connections are cut so long after login
-    ssh_drop_after_bytes: Annotated[int, Field(ge=0)] | None = None  # cut after so many bytes of output
+    ssh_drop_after_bytes: Annotated[int, Field(ge=0, le=2**50)] | None = (
+        None  # cut after so many bytes of output
+    )
     ssh_drops: Count = ALWAYS  # how often the two above strike
 
     # Listings
     listing_lag_seconds: Seconds = 0.0  # the listing shows the past
     listing_empty: Count = 0  # 200 with nothing in it
     listing_partial: Count = 0  # every second instance is left out
-    listing_hidden: list[str] = []  # uuids or names that never show up in a listing
+    listing_hidden: list[Text] = []  # uuids or names that never show up in a listing
     listing_bad_items: Count = 0  # an item that makes no sense stands among the others
     get_as_object: bool = False  # GET by uuid answers one object (older reference) instead of a list
 
@@ -113,8 +136,9 @@ class Faults(BaseModel):
     batch_strict: bool = False  # one uuid that is gone refuses the whole batch
 
     # Oddities of the account and of shapes
-    ready_status: str = "rented"  # or running, active
-    booting_status: str = "booting"
+    ready_status: Text = "rented"  # or running, active
+    booting_status: Text = "booting"
+    rate_limit: Annotated[float, Field(gt=0, le=10**6)] | None = None  # requests a second; beyond it 429
     no_key_api: bool = False
     final_price: Literal["true", "zero", "missing"] = "true"
     prices_as: Literal["string", "number"] = "string"
@@ -122,7 +146,9 @@ class Faults(BaseModel):
     sparse_instances: bool = False  # region missing, image name empty
     odd_inventory: bool = False  # items without instance_type, name, specs, capacity, regions
     error_style: Literal["json", "text", "nested"] = "json"
-    date_offset_seconds: float = 0.0  # how far the Date header is from the truth
+    date_offset_seconds: Annotated[float, Field(ge=-YEAR_SECONDS, le=YEAR_SECONDS)] = (
+        0.0  # how far the Date header is from the truth
+    )
 
     _lock: threading.RLock = PrivateAttr(default_factory=threading.RLock)
     _watcher: Callable[[str], None] | None = PrivateAttr(default=None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
+import math
 import socket
 import time
 from collections import deque
@@ -17,18 +17,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from runner.sim.cloud import Cloud, Refusal
 from runner.sim.faults import Rule
 from runner.sim.operations import Operation, operations
-from runner.sim.shapes import Body, Deploy, Empty, checked
+from runner.sim.shapes import Body, Deploy, Empty, checked, read_json
 
 PREFIX = "/api/v1"
 MAX_BODY = 1024 * 1024
@@ -75,13 +78,15 @@ class Api:
         self.log: deque[Logged] = deque(maxlen=5_000)
         self.connections: dict[tuple[str, int], Connection] = {}
         self.protocol = type("SimConnection", (Connection,), {"known": self.connections})
-        self._tokens = max(cloud.config.rate_limit or 0.0, 1.0)
+        self._tokens = math.inf
         self._refilled = time.monotonic()
         routes = [
             Route(PREFIX + operation.path, self._endpoint(operation), methods=[operation.method])
             for operation in operations(cloud)
         ]
-        self.app = Starlette(routes=[*routes, *control], exception_handlers={404: _unknown, 405: _unknown})
+        self.app = _on_loopback(
+            Starlette(routes=[*routes, *control], exception_handlers={404: _unknown, 405: _unknown})
+        )
 
     def _endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -148,7 +153,7 @@ class Api:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refusal(415, "Content-Type must be application/json")
         try:
-            value = json.loads(raw)
+            value = read_json(raw)
         except ValueError:
             raise Refusal(400, "Body is not JSON") from None
         try:
@@ -156,7 +161,7 @@ class Api:
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         for name in self.cloud.faults.refuse_fields:
-            if shape is Deploy and name in value:
+            if shape is Deploy and isinstance(value, dict) and name in value:
                 raise Refusal(400, f'Unknown field: "{name}"')
         return body
 
@@ -171,8 +176,9 @@ class Api:
         return False if hmac.compare_digest(token.encode(), config.read_only_token.encode()) else None
 
     def _within_limit(self) -> bool:
-        limit = self.cloud.config.rate_limit
+        limit = self.cloud.faults.rate_limit
         if limit is None:
+            self._tokens = math.inf  # a limit that is set begins with all that it allows
             return True
         now = time.monotonic()
         self._tokens = min(max(limit, 1.0), self._tokens + (now - self._refilled) * limit)
@@ -218,6 +224,30 @@ class Api:
         return self._rights(request) is True
 
 
+def _on_loopback(app: ASGIApp) -> ASGIApp:
+    """*app*, for those who call it by a loopback name only.
+
+    A web page may have its own name point here; what its reader's browser sends then bears that name.
+    """
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if _is_loopback(Request(scope).headers.get("host", "")):
+            await app(scope, receive, send)
+        else:
+            refusal = JSONResponse({"message": "This cloud is called by a loopback address only"}, 421)
+            await refusal(scope, receive, send)
+
+    return guarded
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 async def _body(request: Request) -> bytes | None:
     """The body, None if it is larger than any that makes sense."""
     body = bytearray()
@@ -238,10 +268,9 @@ def _readable(raw: bytes) -> object:
     if not raw:
         return None
     try:
-        value: object = json.loads(raw)
+        return read_json(raw)
     except ValueError:
         return raw.decode("utf-8", "replace")
-    return value
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

@@ -1,7 +1,8 @@
 """The process behind `runner sim`: a simulated cloud by itself, until it is interrupted.
 
-It prints its URL and token and is quiet afterwards. SIGINT and SIGTERM end it in order: every process of
-every machine is killed, the ports are closed, its folder is removed unless one was given to keep.
+It prints its URL and token and is quiet afterwards. SIGINT, SIGTERM and a closed terminal end it in order:
+every process of every machine is killed, the ports are closed, its folder is removed unless one was given to
+keep.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def serve(
     faults: Mapping[str, object] | None = None,
     openssh: bool = False,
 ) -> int:
-    """Serve until SIGINT or SIGTERM and return 0. Call it on the main thread.
+    """Serve until SIGINT, SIGTERM or SIGHUP and return 0. Call it on the main thread.
 
     *faults* are fields of `Faults` by name. Raises ValueError naming a field that is wrong, OSError if the
     port is taken.
@@ -59,13 +60,19 @@ def serve(
 
 @contextlib.contextmanager
 def _interruption() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, also where SIGINT was ignored when this process began."""
+    """An event that SIGINT and SIGTERM set, also where SIGINT was ignored when this process began.
+
+    A closed terminal sets it too, unless under nohup.
+    """
     event = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:
         event.set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield event
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -47,6 +48,19 @@ class AddKey(Body):
 
 class Empty(Body):
     """A body that has to be an empty object, or absent."""
+
+
+def read_json(raw: bytes) -> object:
+    """What a body says. Raises ValueError where it is no JSON, or none that an answer could carry back.
+
+    That is so for NaN, infinities, halves of characters, and what is nested too deep.
+    """
+    try:
+        value: object = json.loads(raw)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    return value
 
 
 AnyBody = TypeVar("AnyBody", bound=Body)

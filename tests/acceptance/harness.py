@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.store import doom, leases, reads
+from runner import daemon
 from runner.client import Client
 from runner.present import job_json
 from runner.sim.simulator import Simulator
@@ -108,14 +108,20 @@ class Installation:
         self.service = None
         return status
 
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.ok("status", "--json"))
-        return found
+    def running(self) -> daemon.Running | None:
+        """The service of this database, whoever started it; no process is started to ask."""
+        with self.quick() as client:
+            return daemon.find(client.settings)
 
     def show(self, job: str) -> dict[str, Any]:
         """What `show --json` prints, without a process for each look."""
         with self.quick() as client:
             return job_json(reads.show(client.database, client.get(job).id))
+
+    def jobs(self) -> list[str]:
+        """The ids of all jobs, the newest first, without a process either."""
+        with self.quick() as client:
+            return [job.id for job in client.jobs()]
 
     def log(self, job: str) -> bytes:
         """The bytes of the log as it is now."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import GPU, Installation
+from tests.acceptance.harness import GPU, RUNNER, Installation
 
 USAGE, UNREACHABLE, UNKNOWN = 2, 3, 4
 
@@ -53,7 +54,7 @@ def test_wrong_options(installation: Installation, case: str) -> None:
     assert done.returncode == USAGE, done.stderr
     assert done.stdout == b""
     _one_sentence(done.stderr, part)
-    assert installation.ok("ls", "--json") == "[]\n"
+    assert installation.jobs() == []
 
 
 def test_an_unknown_product_is_refused_once_the_inventory_is_known(served: Installation) -> None:
@@ -92,7 +93,7 @@ def test_an_unknown_product_or_image_is_refused_at_once(
     assert done.returncode == USAGE, done.stderr
     assert done.stdout == b""
     _one_sentence(done.stderr, hint)
-    assert installation.ok("ls", "--json") == "[]\n"
+    assert installation.jobs() == []
 
 
 def test_what_the_api_cannot_say_is_accepted(installation: Installation) -> None:
@@ -132,7 +133,7 @@ def test_tokens(installation: Installation, token: str) -> None:
         assert done.returncode == 125
     else:
         assert done.returncode == UNREACHABLE
-        assert installation.ok("ls", "--json") == "[]\n", "nothing was queued"
+        assert installation.jobs() == [], "nothing was queued"
     _one_sentence(done.stderr, "token")
     assert b"not-a-token" not in done.stderr
     assert installation.sim.ledger().charges == ()
@@ -146,15 +147,31 @@ def test_an_address_that_is_neither_https_nor_loopback(installation: Installatio
 
 
 @pytest.mark.parametrize(
-    "line", ['database_url = "sqlite:////tmp/x.db"', 'api_url = "https://example.com"', 'ssh_key = "x"']
+    ("words", "code"),
+    [(("submit", *GPU, "--", "true"), USAGE), (("down",), USAGE), (("reap",), 0), (("--version",), 0)],
 )
-def test_a_working_folder_may_not_redirect(installation: Installation, tmp_path: Path, line: str) -> None:
+def test_a_working_folder_may_not_redirect(
+    installation: Installation, tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    """Whoever reads settings refuses it, but for what must work from anywhere."""
     folder = tmp_path / "cloned"
     folder.mkdir()
-    (folder / "runner.toml").write_text(line + "\n")
-    done = installation.run("submit", *GPU, "--", "true", cwd=folder)
-    assert done.returncode == USAGE
-    _one_sentence(done.stderr, line.split(" ")[0])
+    (folder / "runner.toml").write_text('api_url = "https://example.com"\n')
+    done = installation.run(*words, cwd=folder)
+    assert done.returncode == code
+    _one_sentence(done.stderr, "'api_url' must not stand" if code else "")
+
+
+def test_a_current_folder_that_is_gone(installation: Installation) -> None:
+    enter = 'mkdir gone && cd gone && rmdir ../gone && exec "$0" "$@"'
+    done = subprocess.run(
+        ["sh", "-c", enter, *RUNNER, "submit", *GPU, "--", "true"],
+        env=installation.environ,
+        cwd=installation.home.parent,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_working_folder_may_hold_defaults(installation: Installation, tmp_path: Path) -> None:

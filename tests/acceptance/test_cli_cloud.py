@@ -467,9 +467,10 @@ def test_sim_prints_its_address_and_serves_until_it_is_interrupted(account: Acco
     ("words", "part"),
     [
         (("--fault", "no_such_thing=1"), "no_such_thing"),
-        (("--fault", "quota"), "NAME=VALUE"),
+        (("--fault", "quota"), "runner: --fault takes NAME=VALUE"),
         (("--port", "70000"), "--port"),
         (("--boot-seconds", "-1"), "--boot-seconds"),
+        (("--boot-seconds", "nan"), "--boot-seconds"),
     ],
 )
 def test_sim_used_wrongly(account: Account, words: tuple[str, ...], part: str) -> None:

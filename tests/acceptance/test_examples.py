@@ -51,7 +51,7 @@ def test_the_commands_of_the_readme(installation: Installation, tmp_path: Path) 
             printed = {_masked(line) for line in said.decode().splitlines()}
             assert [line for line in shown if _masked(line) not in printed] == [], (words, said.decode())
             ran.append(words[0])
-        installation.run("wait", *[job.id for job in _jobs(installation)])
+        installation.run("wait", *installation.jobs())
     assert {"init", "gpus", "run", "submit", "up", "logs", "show", "down"} <= set(ran)
     installation.run("down")
     installation.nothing_left()
@@ -147,11 +147,6 @@ def _masked(line: str) -> str:
     for pattern, mask in MASKS:
         line = re.sub(pattern, mask, line)
     return line
-
-
-def _jobs(installation: Installation) -> list[Any]:
-    with installation.quick() as client:
-        return client.jobs()
 
 
 def _run_python(program: str, installation: Installation, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 from tests.acceptance.harness import GPU, Installation
@@ -43,7 +44,8 @@ def test_a_job_that_fails_with_7(served: Installation) -> None:
     done = served.run("run", *GPU, "--", "sh", "-c", "echo no such data; exit 7")
     assert done.returncode == 7
     assert done.stdout == b"no such data\n"
-    job = served.show(served.ok("ls", "--json") and _only(served))
+    (job_id,) = served.jobs()
+    job = served.show(job_id)
     assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "exit_code", 7)
     served.receipt_agrees(job)
     served.nothing_left()
@@ -102,11 +104,11 @@ def test_past_its_max_runtime(served: Installation) -> None:
 def test_run_brings_its_own_service_which_outlives_it(installation: Installation) -> None:
     done = installation.run("run", *GPU, "--", "echo hi")
     assert (done.returncode, done.stdout) == (0, b"hi\n"), done.stderr
-    running = installation.status()["service"]
+    running = json.loads(installation.ok("status", "--json"))["service"]
     assert running is not None
     assert running["background"]
     assert installation.ok("down") == ""
-    assert installation.status()["service"] is None
+    assert installation.running() is None
     installation.nothing_left()
 
 
@@ -164,9 +166,3 @@ def test_the_python_api(served: Installation) -> None:
         assert failed.value.tail == "why\n"
         assert [item.id for item in client.jobs(limit=2)] == [bad.id, job.id]
     served.nothing_left()
-
-
-def _only(served: Installation) -> str:
-    with served.quick() as client:
-        (job,) = client.jobs()
-        return job.id

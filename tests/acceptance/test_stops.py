@@ -75,13 +75,13 @@ def test_run_starts_another_service_where_its_own_is_killed(
     process = installation.spawn("run", *GPU, "--", f"echo on; {_until(enough)}; echo off")
     assert process.stdout is not None
     assert process.stdout.readline() == b"on\n"
-    first = installation.status()["service"]["pid"]
+    first = installation.running().pid
     os.kill(first, signal.SIGKILL)
     enough.touch()
     out, err = process.communicate(timeout=90)
     assert (process.returncode, out) == (0, b"off\n"), err
     assert err.count(b"started a service") == 2
-    assert installation.status()["service"]["pid"] != first
+    assert installation.running().pid != first
     installation.nothing_left()
 
 
@@ -90,16 +90,16 @@ def test_run_brings_a_service_with_its_own_settings(installation: Installation) 
     good = installation.environ["MASSED_COMPUTE_API_KEY"]
     installation.environ["MASSED_COMPUTE_API_KEY"] = installation.sim.read_only_token
     assert installation.run("run", *GPU, "--", "true").returncode == 125
-    first = installation.status()["service"]["pid"]
+    first = installation.running().pid
     installation.environ["MASSED_COMPUTE_API_KEY"] = good
     done = installation.run("run", *GPU, "--", "true")
     assert done.returncode == 0, done.stderr
     assert b"had another MASSED_COMPUTE_API_KEY" in done.stderr
-    second = installation.status()["service"]["pid"]
+    second = installation.running().pid
     assert second != first
     again = installation.run("run", *GPU, "--", "true")
     assert b"another" not in again.stderr
-    assert installation.status()["service"]["pid"] == second
+    assert installation.running().pid == second
     kept = (installation.home / "runner.db.service.json").read_text()
     assert good not in kept
     installation.nothing_left()
@@ -292,25 +292,31 @@ def test_run_brings_a_service_again_where_one_leaves(served: Installation) -> No
 
 def test_up_takes_over_from_the_service_that_run_brought(installation: Installation) -> None:
     assert installation.run("run", *GPU, "--", "true").returncode == 0
-    brought = installation.status()["service"]["pid"]
+    brought = installation.running().pid
     installation.ok("up", "--detach")
-    lasting = installation.status()["service"]["pid"]
+    lasting = installation.running().pid
     assert lasting != brought
     assert installation.run("up", "--detach").returncode == 1, "one service per database"
-    assert installation.status()["service"]["pid"] == lasting
+    assert installation.running().pid == lasting
     installation.ok("down")
 
 
 def test_a_demo_that_is_ended_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
-    environ = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([*RUNNER, "demo"], env=environ, stdout=subprocess.PIPE, text=True) as process:
+    files, here = tmp_path / "files", tmp_path / "here"
+    files.mkdir()
+    here.mkdir()
+    (here / "runner.toml").write_text('image = "that of another story"\nname = 7\n')
+    environ = {**os.environ, "TMPDIR": str(files)}
+    with subprocess.Popen(
+        [*RUNNER, "demo"], env=environ, cwd=here, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert any(line.startswith("training") for line in process.stdout)
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
         assert process.wait(60) == 128 + signal.SIGTERM
-    assert not list(tmp_path.iterdir())
-    wait_until(lambda: not _processes_of(tmp_path), what="the end of all its processes")
+    assert not list(files.iterdir())
+    wait_until(lambda: not _processes_of(files), what="the end of all its processes")
 
 
 def _processes_of(folder: Path) -> list[str]:

@@ -26,7 +26,7 @@ from jobs.errors import (
     Unsettled,
 )
 from jobs.values import Secret
-from runner.sim import ALWAYS, Product, SimConfig, Simulator
+from runner.sim import ALWAYS, Faults, Product, SimConfig, Simulator
 from tests.conformance.sim_client import new_key
 from tests.waiting import wait_until
 from workers.cloud import client
@@ -323,7 +323,7 @@ def test_everything_else_survives_a_bad_moment(sim: Simulator, cloud: Cloud, rul
 
 
 def test_two_requests_a_second_are_never_refused() -> None:
-    with Simulator(SimConfig(rate_limit=2)) as limited:
+    with Simulator(SimConfig(faults=Faults(rate_limit=2))) as limited:
         with Cloud(limited.url, Secret(limited.token), gate=LocalGate()) as cloud:
             for _ in range(6):
                 cloud.validate_token()

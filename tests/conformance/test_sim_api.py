@@ -159,6 +159,23 @@ def test_a_body_has_to_be_json_and_say_so(account: Account) -> None:
     assert account.http.post("/instance/launch", content=b"x" * 2_000_000, headers=headers).status_code == 413
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"imageId": 84, "productName": "\\ud800", "regionName": "any"}',
+        b'{"\\ud800": 1}',
+        b'{"productName": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"imageId": NaN, "productName": "x", "regionName": "any"}',
+    ],
+    ids=["half a character", "in a name", "deep", "not a number"],
+)
+@pytest.mark.parametrize("path", ["/api/v1/instance/launch", "/sim/faults", "/sim/stock", "/sim/prices"])
+def test_json_that_cannot_be_sent_back_is_refused(account: Account, path: str, body: bytes) -> None:
+    url = account.sim.url.replace("/api/v1", path)
+    answer = account.http.post(url, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+
+
 def test_unknown_paths_and_methods(account: Account) -> None:
     assert account.http.get("/instances").status_code == 404
     assert account.http.get("/instance/launch").status_code == 404  # read as the uuid "launch"
@@ -185,13 +202,39 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-@pytest.mark.parametrize(
-    "token", [None, "Bearer wrong", "Basic sim-token-full-access", "sim-token-full-access"]
-)
-def test_no_operation_without_the_token(account: Account, method: str, path: str, token: str | None) -> None:
-    headers = {} if token is None else {"authorization": token}
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic {token}", "{token}"])
+def test_no_operation_without_the_token(account: Account, method: str, path: str, header: str | None) -> None:
+    headers = {} if header is None else {"authorization": header.format(token=account.sim.token)}
     answer = httpx.request(method, account.sim.url + path, headers=headers, trust_env=False)
     assert answer.status_code == 401
+
+
+def test_each_cloud_has_tokens_of_its_own() -> None:
+    one, other = SimConfig(), SimConfig()
+    assert len({one.token, one.read_only_token, other.token, other.read_only_token}) == 4
+    assert len(one.token) > 30
+    assert SimConfig(token="chosen").token == "chosen"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("127.1.2.3:80", 200),
+        ("[::1]:80", 200),
+        ("rebound.example.com", 421),
+        ("127.0.0.1.example.com:80", 421),
+        ("192.168.0.7", 421),
+        ("[::1", 421),
+        ("", 421),
+    ],
+)
+def test_only_those_who_call_it_by_a_loopback_address_are_answered(
+    account: Account, host: str, status: int
+) -> None:
+    assert account.http.get("/images", headers={"host": host}).status_code == status
+    control = account.sim.url.replace("/api/v1", "/sim/faults")
+    assert account.http.get(control, headers={"host": host}).status_code == status
 
 
 def test_the_read_only_token_reads_only(account: Account) -> None:
@@ -334,7 +377,17 @@ def test_the_control_routes(account: Account) -> None:
         assert control.post("/sim/faults", json={"nonsense": 1}).status_code == 400
         assert control.delete("/sim/faults").json()["quota"] == 0
         assert control.post("/sim/stock", json={"gpu_1x_v100": 2}).json()["gpu_1x_v100"] == 2
-        assert control.post("/sim/stock", json={"nothing": 2}).status_code == 400
+        for wrong in ({"nothing": 2}, {"gpu_1x_l40": True}, {"gpu_1x_l40": -1}, {"gpu_1x_l40": 10**9}):
+            assert control.post("/sim/stock", json={"gpu_1x_v100": 7} | wrong).status_code == 400
+        assert control.get("/sim/stock").json()["gpu_1x_v100"] == 2, "all of it or nothing"
+        assert control.post("/sim/prices", json={"gpu_1x_v100": 30, "gpu_1x_l40": None}).status_code == 400
+        assert control.get("/sim/prices").json()["gpu_1x_v100"] == 22
+        assert control.post("/sim/prices", json={"gpu_1x_v100": 30}).json()["gpu_1x_v100"] == 30
+        item = account.get("/gpu-inventory")["gpu_inventory"]["gpu_1x_v100"]
+        assert item["instance_type"]["price_cents_per_hour"] == 30
+        assert control.post("/sim/faults", json={"rate_limit": 1}).status_code == 200
+        assert [account.http.get("/images").status_code for _ in range(2)] == [200, 429]
+        assert control.post("/sim/faults", json={"rate_limit": None}).status_code == 200
         assert control.post(f"/sim/instances/{uuid}/explode").status_code == 404
         assert control.post("/sim/instances/nobody/vanish").status_code == 404
         assert control.post(f"/sim/instances/{uuid}/stop").json()["phase"] == "stopped"

@@ -187,7 +187,7 @@ def test_no_key_api(account: Account, faults: Faults) -> None:
 
 
 def test_too_many_requests() -> None:
-    with simulated(SimConfig(rate_limit=0.01)) as account:
+    with simulated(SimConfig(faults=Faults(rate_limit=0.01))) as account:
         assert account.http.get("/images").status_code == 200
         limited = account.http.get("/images")
         assert limited.status_code == 429

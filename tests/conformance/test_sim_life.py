@@ -210,7 +210,7 @@ def marked() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_cleanly(served: subprocess.Popen[str], tmp_path: Path, number: int) -> None:
     assert served.stdout is not None
     first = json.loads(served.stdout.readline())

@@ -36,8 +36,11 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-def load(home: Path, environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
-    return load_settings({"RUNNER_HOME": str(home), **(environ or {})}, **overrides)
+def load(
+    home: Path, environ: Mapping[str, str] | None = None, *, anywhere: bool = False, **overrides: object
+) -> Settings:
+    environ = {"RUNNER_HOME": str(home), **(environ or {})}
+    return load_settings(environ, anywhere=anywhere, **overrides)
 
 
 def write(folder: Path, text: str, mode: int = 0o600) -> Path:
@@ -403,6 +406,35 @@ def test_the_homes_own_file_is_no_working_folders(home: Path) -> None:
     assert job_defaults(home, home=home) == {}
     with pytest.raises(InvalidSettings):
         job_defaults(home)
+
+
+def test_a_working_folder_that_redirects_is_refused_by_all_that_read_settings(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, 'api_url = "https://example.com"\n')
+    with pytest.raises(InvalidSettings) as error:
+        load(home)
+    refused(error, "'api_url' must not stand", str(tmp_path / "runner.toml"))
+    assert load(home, anywhere=True).api_url == "https://vm.massedcompute.com/api/v1"
+    write(tmp_path, "max_cost = 5\n")
+    assert load(home) == load(home, anywhere=True)
+
+
+def test_a_current_folder_that_is_gone_disturbs_relative_paths_only(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    write(home, 'database_url = "sqlite:///mine.db"\n')
+    found = load(home, {"RUNNER_SSH_KEY": "/srv/key"})
+    assert found.database_url.endswith(f"{home}/mine.db")
+    for name, value in (("HOME", "home"), ("DATABASE_URL", "sqlite:///x.db"), ("SSH_KEY", "key")):
+        with pytest.raises(InvalidSettings) as error:
+            load(home, {f"RUNNER_{name}": value})
+        refused(error, f"RUNNER_{name}", "the current folder does not exist any more")
 
 
 # ---- durations and sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import get_args
@@ -39,7 +40,29 @@ def test_counts_are_exact_between_threads() -> None:
     assert struck.count(True) == 200
 
 
-@pytest.mark.parametrize(("name", "value"), [("quota", -2), ("quota", "x"), ("ssh", "slow"), ("nonsense", 1)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("quota", -2),
+        ("quota", "x"),
+        ("quota", True),
+        ("quota", 10**12),
+        ("ssh", "slow"),
+        ("nonsense", 1),
+        ("boot_seconds", float("inf")),
+        ("date_offset_seconds", float("nan")),
+        ("date_offset_seconds", 1e300),
+        ("listing_lag_seconds", 1e300),
+        ("ssh_drop_after_bytes", 2**80),
+        ("rate_limit", 0),
+        ("booting_status", "\ud800"),
+        ("rules", [{"operation": "*", "retry_after": "1\r\nx: y"}]),
+        ("rules", [{"operation": "*", "seconds": float("inf")}]),
+        ("rules", [{"operation": "*", "body": [float("nan")]}]),
+        ("rules", [{"operation": "*", "body": "\ud800"}]),
+        ("rules", [{"operation": "*", "body": json.loads("[" * 200 + "]" * 200)}]),
+    ],
+)
 def test_what_makes_no_sense_is_refused(name: str, value: object) -> None:
     faults = Faults()
     with pytest.raises(ValueError, match=name):
