@@ -242,11 +242,16 @@ def spent(session: Session, now: datetime, job_id: str, *, but: int | None = Non
 
 def room(session: Session, now: datetime, bounds: Limits) -> int:
     """How many more instances may be rented now, as far as that is the same for all products."""
-    held, burn = _held(session)
-    spent = bounds.max_burn is not None and burn >= bounds.max_burn
-    if spent or limits.blocked_until(session, now, limits.QUOTA) is not None:
+    held, _ = _held(session)
+    left = burn_left(session, bounds)
+    if (left is not None and left <= 0) or limits.blocked_until(session, now, limits.QUOTA) is not None:
         return 0
     return max(0, min(bounds.max_instances - held, leases.seats(session, now) - _seated(session)))
+
+
+def burn_left(session: Session, bounds: Limits) -> int | None:
+    """What may still be spent, in micro-dollars an hour; None: there is no limit."""
+    return None if bounds.max_burn is None else bounds.max_burn - _held(session)[1]
 
 
 def _held(session: Session) -> tuple[int, int]:

@@ -46,6 +46,12 @@ def offers(db: Database) -> tuple[dict[str, Offer], timedelta] | None:
     return {item["name"]: Offer(**item) for item in kept[0]["products"]}, kept[1]
 
 
+def prices(db: Database) -> dict[str, int]:
+    """What the products cost, in micro-dollars an hour, as far as it is known."""
+    kept = offers(db)
+    return {} if kept is None else {o.name: o.price for o in kept[0].values() if o.price is not None}
+
+
 def keep_images(db: Database, images: Iterable[Image]) -> None:
     """Keep the images that the API has just listed."""
     limits.remember(db, "images", {"images": [asdict(image) for image in images]})

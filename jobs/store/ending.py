@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from jobs import money
 from jobs.errors import DatabaseError
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State, final_event
-from jobs.store import admission, doom, limits
+from jobs.store import admission, catalog, doom, limits
 from jobs.store.admission import Limits
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
@@ -83,9 +83,10 @@ def settle(db: Database, lead: Lead) -> int:
 
 def wanted(db: Database, bounds: Limits, limit: int = 200) -> Wanted:
     """The doorbells to ring now."""
+    prices = catalog.prices(db) if bounds.max_burn is not None else {}
     with db.read() as session:
         now = db.now(session)
-        admit = _to_admit(session, now, bounds, limit)
+        admit = _to_admit(session, now, bounds, limit, prices)
         free = or_(Attempt.lease_owner.is_(None), Attempt.lease_until < now)
         attend = session.execute(
             select(Attempt.id)
@@ -123,11 +124,13 @@ def wanted(db: Database, bounds: Limits, limit: int = 200) -> Wanted:
         )
 
 
-def _to_admit(session: Session, now: datetime, bounds: Limits, limit: int) -> list[str]:
+def _to_admit(
+    session: Session, now: datetime, bounds: Limits, limit: int, prices: Mapping[str, int]
+) -> list[str]:
     """The queued jobs to ring for, the first ones first: as many as there is room for.
 
     A job that cannot be rented for is rung for once, to be told why it waits. After that only the front of
-    its product's queue is tried again, and only when there is room and stock: a thousand more cost nothing.
+    its product's queue is tried again, and only where there is room and stock: a thousand more cost nothing.
     """
     told = Job.reason.in_(("waiting_for_slot", "no_capacity")) & Job.cancel_requested_at.is_(None)
     queued = and_(
@@ -142,8 +145,10 @@ def _to_admit(session: Session, now: datetime, bounds: Limits, limit: int) -> li
         product = Job.products[0].as_string()
         place = func.row_number().over(partition_by=product, order_by=Job.seq)
         waiting = select(Job.seq, Job.id, place.label("place")).where(queued, told)
-        if gone := limits.out_of_stock(session, now):
-            waiting = waiting.where(product.not_in(gone))
+        left = admission.burn_left(session, bounds)
+        dear = [name for name, price in prices.items() if left is not None and price > left]
+        if hopeless := [*limits.out_of_stock(session, now), *dear]:
+            waiting = waiting.where(product.not_in(hopeless))
         fronts = waiting.subquery()
         rows = session.execute(select(fronts.c.seq, fronts.c.id).where(fronts.c.place <= FRONT))
         found = sorted([*found, *((row[0], row[1]) for row in rows)])[: min(limit, room)]

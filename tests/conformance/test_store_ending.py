@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from jobs.states import Event, State
-from jobs.store import admission, attempts, doom, ending, leases, limits, observing, submissions
+from jobs.store import admission, attempts, catalog, doom, ending, leases, limits, observing, submissions
 from jobs.store.admission import Full, Limits
+from jobs.store.catalog import Offer
 from jobs.store.transitions import AttemptLease
 from tests.conformance.store_kit import PRICE, ROOM, World, spec, submit
 
@@ -482,6 +483,9 @@ def test_where_no_more_may_be_spent_an_hour_nobody_is_tried_again(world: World) 
     world.clock.advance(2)
     assert ending.wanted(world.db, Limits(1000, PRICE)).admit == []
     assert ending.wanted(world.db, Limits(1000, PRICE + 1)).admit == [waiting]
+    catalog.keep(world.db, [Offer("gpu_1x_l40", PRICE, 3, 1)])
+    assert ending.wanted(world.db, Limits(1000, 2 * PRICE - 1)).admit == [], "it would not fit"
+    assert ending.wanted(world.db, Limits(1000, 2 * PRICE)).admit == [waiting]
 
 
 def test_the_limit_of_the_account_is_one_refusal_for_all(world: World) -> None:
