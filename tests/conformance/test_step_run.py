@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from jobs.states import State
+from jobs.store.transitions import AttemptLease
 from runner.sim.config import SimConfig
 from tests.conformance.sim_client import simulated
 from tests.conformance.ssh_host import Host
@@ -38,10 +39,7 @@ def test_a_command_that_has_ended_is_not_overdue_because_of_its_log(
         with host.connect() as machine:
             assert machine.go(attempt_id, host.payload("seq 1 1000; exit 3")).accepted
             wait_until(lambda: machine.state(attempt_id).over, what="its end")
-            control = Control()
-            control.cause, control.stop_ordered_at, control.too_late = "max_runtime", world.clock.now, True
-            work = world.work(attempt_id)
-            assert run(_context(world), work, lease, machine, control, book, _nothing)
+            _time_is_over(world, attempt_id, lease, machine, book)
         account.terminate(host.uuid)
     view = world.show(job_id)
     assert (view.state, view.reason, view.exit_code) == (State.FINISHING, "exit_code", 3)
@@ -54,10 +52,7 @@ def test_a_command_that_goes_on_is_overdue(world: World, book: Logbook, tmp_path
         host = Host(account, tmp_path, attempt_id=attempt_id)
         with host.connect() as machine:
             _running(host, machine)
-            control = Control()
-            control.cause, control.stop_ordered_at, control.too_late = "max_runtime", world.clock.now, True
-            work = world.work(attempt_id)
-            assert run(_context(world), work, lease, machine, control, book, _nothing)
+            _time_is_over(world, attempt_id, lease, machine, book)
         account.terminate(host.uuid)
     view = world.show(job_id)
     assert (view.state, view.reason, view.exit_code) == (State.FINISHING, "max_runtime", None)
@@ -68,9 +63,10 @@ def _running(host: Host, machine: Machine) -> None:
     wait_until(lambda: machine.state(host.attempt_id).kind == "running", what="its start")
 
 
-def _context(world: World) -> Any:
-    return cast("Any", SimpleNamespace(db=world.db))
-
-
-def _nothing() -> None:
-    """Nobody wants to know that the machine serves."""
+def _time_is_over(
+    world: World, attempt_id: str, lease: AttemptLease, machine: Machine, book: Logbook
+) -> None:
+    control = Control()
+    control.cause, control.stop_ordered_at, control.too_late = "max_runtime", world.clock.now, True
+    ctx = cast("Any", SimpleNamespace(db=world.db))
+    assert run(ctx, world.work(attempt_id), lease, machine, control, book, lambda: None)
