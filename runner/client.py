@@ -32,11 +32,14 @@ from jobs.store.catalog import Offer
 from jobs.store.database import Database
 from jobs.store.news import News
 from jobs.store.schema import open_database
+from jobs.values import whole_number
 from jobs.views import AttemptView, Chunk, JobView
 from runner.follow import LogReader, Patience
 
 LOOK_SECONDS = 5.0
 TAIL_BYTES = 4096
+MOST_JOBS = 2**31 - 1
+"""The largest limit that every database takes."""
 
 
 class Options(TypedDict, total=False):
@@ -247,7 +250,10 @@ class Client:
         return Job(self, self._show(reads.find(self.database, reference)))
 
     def jobs(self, state: str | Iterable[str] | None = None, limit: int | None = None) -> list[Job]:
-        """Jobs, the newest first; only those in *state* (one or several) where it is given."""
+        """Jobs, the newest first; only those in *state* (one or several), *limit* of them, where given.
+
+        Raises InvalidJob for what is no state, and for a limit that is no number from 1 on.
+        """
         return [Job(self, view) for view in self.views(state, limit)]
 
     def views(self, state: str | Iterable[str] | None = None, limit: int | None = None) -> list[JobView]:
@@ -261,6 +267,8 @@ class Client:
                 known = ", ".join(State)
                 wrong = ", ".join(name for name in names if name not in set(State))
                 raise InvalidJob(f"{wrong!r} is no state of a job; the states are {known}.") from None
+        if limit is not None:
+            limit = whole_number(1, MOST_JOBS)(limit, "limit")
         return reads.listing(self.database, states=states, limit=limit)
 
     @contextmanager

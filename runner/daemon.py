@@ -127,15 +127,14 @@ def serve(
     from workers.steps.context import Context
     from workers.steps.gate import DatabaseGate
 
-    if settings.api_token is None:
-        raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
+    token = settings.required_token()
     db = open_database(settings.database_url)
     stopping = threading.Event()
     gate = DatabaseGate(db, stopping, settings.api_rate)
     with (
         _closing(db),
         _locked(settings, background, leaves=idle_seconds is not None),
-        Cloud(settings.api_url, settings.api_token, gate=gate, stopping=stopping) as cloud,
+        Cloud(settings.api_url, token, gate=gate, stopping=stopping) as cloud,
     ):
         owner = ids.new_job_id()
         leases.bury_the_dead(db)
