@@ -10,7 +10,7 @@ import codecs
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -271,23 +271,17 @@ class Client:
             limit = whole_number(1, MOST_JOBS)(limit, "limit")
         return reads.listing(self.database, states=states, limit=limit)
 
-    @contextmanager
-    def service(self) -> Iterator[None]:
+    def service(self) -> AbstractContextManager[None]:
         """Have a service while the block runs: the one that is there, else one of our own.
 
-        One of our own hands everything back when the block ends; jobs that are not final then wait for the
-        next service. Raises ServiceUnavailable where it does not come up.
+        One of our own ends with the block; jobs that nothing is rented for then wait for the next service.
+        While machines are rented it goes on, so that they are ended, and leaves by itself a minute after the
+        last job: a RuntimeWarning names them. So it does while another process is in such a block. Raises
+        ServiceUnavailable where it does not come up.
         """
         from runner import daemon
 
-        existed = daemon.find(self._settings) is not None
-        if not existed:
-            daemon.start_in_background(self._settings, idle=False)
-        try:
-            yield
-        finally:
-            if not existed:
-                daemon.stop(self._settings)
+        return daemon.having(self._settings, self.database)
 
     def _check_products(self, specs: Sequence[Spec]) -> None:
         """Refuse what the inventory shows to be hopeless; one look serves all."""
