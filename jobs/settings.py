@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jobs import values
-from jobs.errors import InvalidJob, InvalidSettings
+from jobs.errors import InvalidJob, InvalidSettings, InvalidToken
 from jobs.money import MICROS_PER_USD, Micros, format_usd, parse_usd
 from jobs.values import DAY, DEFAULT_API_URL, Secret, parse_duration, parse_size
 
@@ -56,6 +56,12 @@ class Settings:
     host_keys: Literal["verify", "accept-new"] | None
     max_log_bytes: int
     sources: Mapping[str, str] = field(repr=False, compare=False, default_factory=dict)
+
+    def required_token(self) -> Secret:
+        """The API token. Raises InvalidToken where there is none."""
+        if self.api_token is None:
+            raise InvalidToken(f"There is no API token: run `runner init`, or set {TOKEN_VARIABLE}.")
+        return self.api_token
 
 
 def load_settings(

@@ -10,7 +10,7 @@ import codecs
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -32,11 +32,14 @@ from jobs.store.catalog import Offer
 from jobs.store.database import Database
 from jobs.store.news import News
 from jobs.store.schema import open_database
+from jobs.values import whole_number
 from jobs.views import AttemptView, Chunk, JobView
 from runner.follow import LogReader, Patience
 
 LOOK_SECONDS = 5.0
 TAIL_BYTES = 4096
+MOST_JOBS = 2**31 - 1
+"""The largest limit that every database takes."""
 
 
 class Options(TypedDict, total=False):
@@ -247,7 +250,10 @@ class Client:
         return Job(self, self._show(reads.find(self.database, reference)))
 
     def jobs(self, state: str | Iterable[str] | None = None, limit: int | None = None) -> list[Job]:
-        """Jobs, the newest first; only those in *state* (one or several) where it is given."""
+        """Jobs, the newest first; only those in *state* (one or several), *limit* of them, where given.
+
+        Raises InvalidJob for what is no state, and for a limit that is no number from 1 on.
+        """
         return [Job(self, view) for view in self.views(state, limit)]
 
     def views(self, state: str | Iterable[str] | None = None, limit: int | None = None) -> list[JobView]:
@@ -261,25 +267,21 @@ class Client:
                 known = ", ".join(State)
                 wrong = ", ".join(name for name in names if name not in set(State))
                 raise InvalidJob(f"{wrong!r} is no state of a job; the states are {known}.") from None
+        if limit is not None:
+            limit = whole_number(1, MOST_JOBS)(limit, "limit")
         return reads.listing(self.database, states=states, limit=limit)
 
-    @contextmanager
-    def service(self) -> Iterator[None]:
+    def service(self) -> AbstractContextManager[None]:
         """Have a service while the block runs: the one that is there, else one of our own.
 
-        One of our own hands everything back when the block ends; jobs that are not final then wait for the
-        next service. Raises ServiceUnavailable where it does not come up.
+        One of our own ends with the block; jobs that nothing is rented for then wait for the next service.
+        While machines are rented it goes on, so that they are ended, and leaves by itself a minute after the
+        last job: a RuntimeWarning names them. So it does while another process is in such a block. Raises
+        ServiceUnavailable where it does not come up.
         """
         from runner import daemon
 
-        existed = daemon.find(self._settings) is not None
-        if not existed:
-            daemon.start_in_background(self._settings, idle=False)
-        try:
-            yield
-        finally:
-            if not existed:
-                daemon.stop(self._settings)
+        return daemon.having(self._settings, self.database)
 
     def _check_products(self, specs: Sequence[Spec]) -> None:
         """Refuse what the inventory shows to be hopeless; one look serves all."""

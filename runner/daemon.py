@@ -7,7 +7,6 @@ that no machine is left without one when a job's own process ends.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -19,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +36,7 @@ from jobs.store import doom, leases, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
 from jobs.views import WorkerView
+from runner import locks
 
 if TYPE_CHECKING:
     from workers.cloud.client import Cloud
@@ -61,7 +62,6 @@ NOT_THE_SERVICES = frozenset(
     }
 )
 """Settings that say which service it is, or that are decided when a job is submitted."""
-LOCK_SUFFIX = ".service.lock"
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,6 @@ class Running:
         return [name for name, found in ours.items() if self.prints and self.prints.get(name) != found]
 
 
-def lock_path(settings: Settings) -> Path:
-    """The file whose lock is the right to serve this database: it lies beside it."""
-    return _beside(settings, LOCK_SUFFIX)
-
-
 def log_path(settings: Settings) -> Path:
     """Where a service in the background writes what it does."""
     return settings.home / "service.log"
@@ -96,7 +91,7 @@ def log_path(settings: Settings) -> Path:
 
 def find(settings: Settings) -> Running | None:
     """The service of this database, if one lives."""
-    return _read(settings) if _is_held(lock_path(settings)) else None
+    return _read(settings) if locks.is_served(_database(settings)) else None
 
 
 def workers(db: Database) -> list[WorkerView]:
@@ -104,7 +99,7 @@ def workers(db: Database) -> list[WorkerView]:
 
     Raises DatabaseError.
     """
-    if db.path is not None and not _is_held(_lock_of(db.path)):
+    if db.path is not None and not locks.is_served(db.path):
         return []
     return leases.workers(db)
 
@@ -114,7 +109,6 @@ def serve(
     *,
     background: bool = False,
     idle_seconds: float | None = None,
-    seats: int | None = None,
     new_account: bool = False,
 ) -> None:
     """Serve the database until SIGTERM, SIGINT, or, with *idle_seconds*, that long after the last job.
@@ -130,24 +124,23 @@ def serve(
     from workers.steps.context import Context
     from workers.steps.gate import DatabaseGate
 
-    if settings.api_token is None:
-        raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
+    token = settings.required_token()
     db = open_database(settings.database_url)
     stopping = threading.Event()
     gate = DatabaseGate(db, stopping, settings.api_rate)
     with (
         _closing(db),
         _locked(settings, background, leaves=idle_seconds is not None),
-        Cloud(settings.api_url, settings.api_token, gate=gate, stopping=stopping) as cloud,
+        Cloud(settings.api_url, token, gate=gate, stopping=stopping) as cloud,
     ):
         owner = ids.new_job_id()
         db.share_clock()
         leases.bury_the_dead(db)
         # Fewer instances may be allowed now than there were when those that live were rented.
-        seats = seats or max(settings.max_instances, len(doom.instances(db)))
+        seats = max(settings.max_instances, len(doom.instances(db)))
         key = ensure_key(settings.ssh_key)
         _check_token(cloud)
-        same_account(db, cloud, settings.api_url, settings.api_token.reveal(), accept=new_account)
+        same_account(db, cloud, settings.api_url, token.reveal(), accept=new_account)
         leases.sign_on(db, owner, host=socket.gethostname(), pid=os.getpid(), version=_version(), seats=seats)
 
         def context(engine: Engine) -> Context:
@@ -182,13 +175,7 @@ def _leave_in_time(db: Database, owner: str) -> None:
     os._exit(os.EX_OK)
 
 
-def start_in_background(
-    settings: Settings,
-    environ: Mapping[str, str] | None = None,
-    *,
-    idle: bool = True,
-    new_account: bool = False,
-) -> Running:
+def start_in_background(settings: Settings, *, idle: bool = True, new_account: bool = False) -> Running:
     """Start a service in a session of its own, or find the one that is there.
 
     Raises ServiceUnavailable where it does not come up.
@@ -212,7 +199,7 @@ def start_in_background(
             stderr=output,
             start_new_session=True,
             cwd="/",
-            env={**(os.environ if environ is None else environ), **as_environ(settings)},
+            env={**os.environ, **as_environ(settings)},
         )
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
@@ -230,7 +217,7 @@ def start_in_background(
     raise ServiceUnavailable(f"The service did not come up within {START_SECONDS:.0f} s; see {path}.")
 
 
-def stop(settings: Settings, *, seconds: float = STOP_SECONDS + 5) -> int | None:
+def stop(settings: Settings) -> int | None:
     """Ask the service to hand everything back and end; returns its pid, or None where there is none.
 
     Raises ServiceUnavailable where it does not end in time.
@@ -246,12 +233,41 @@ def stop(settings: Settings, *, seconds: float = STOP_SECONDS + 5) -> int | None
         raise ServiceUnavailable(
             f"The service (pid {running.pid}) belongs to another user; stop it as that one."
         ) from None
+    seconds = STOP_SECONDS + 5
     end = time.monotonic() + seconds
     while find(settings) is not None:
         if time.monotonic() > end:
             raise ServiceUnavailable(f"The service (pid {running.pid}) has not ended within {seconds:.0f} s.")
         time.sleep(0.05)
     return running.pid
+
+
+@contextmanager
+def having(settings: Settings, db: Database) -> Iterator[None]:
+    """Have a service while the block runs: the one that is there, else one that is started.
+
+    One that was started ends with the block, unless machines are rented, of which a RuntimeWarning tells, or
+    somebody else wants it: then it leaves by itself once it is idle. Raises ServiceUnavailable.
+    """
+    with locks.wanted(_database(settings)) as by_others:
+        started = start_in_background(settings) if find(settings) is None else None
+        try:
+            yield
+        finally:
+            running = find(settings)
+            # Another pid: `runner up` has taken over, and stays.
+            if started is not None and running is not None and running.pid == started.pid:
+                if machines := live_machines(db):
+                    warnings.warn(_goes_on(running, machines), RuntimeWarning, stacklevel=3)
+                elif not by_others():
+                    stop(settings)
+
+
+def _goes_on(running: Running, machines: list[str]) -> str:
+    return (
+        f"machines are rented: {'; '.join(machines)}. The service (pid {running.pid}) goes on until they are "
+        f"ended, and leaves {IDLE_SECONDS:.0f} s after the last job; `runner status` shows it."
+    )
 
 
 def live_machines(db: Database) -> list[str]:
@@ -263,25 +279,9 @@ def live_machines(db: Database) -> list[str]:
     ]
 
 
-def _lock_of(database: Path) -> Path:
-    return database.with_name(database.name + LOCK_SUFFIX)
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with lock.open("rb") as file:
-            # A shared lock: those who only look must not take each other for a service.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 @contextmanager
 def _locked(settings: Settings, background: bool, *, leaves: bool) -> Iterator[None]:
-    path = lock_path(settings)
+    path = locks.beside(_database(settings), locks.SERVICE)
     # Somebody who only looks whether we live holds it for a moment.
     lock = FileLock(path, timeout=PROBE_SECONDS, mode=0o600)
     try:
@@ -303,12 +303,12 @@ def _locked(settings: Settings, background: bool, *, leaves: bool) -> Iterator[N
             "salt": salt,
             "prints": _prints(settings, salt),
         }
-        about = _beside(settings, ".service.json")
+        about = _about(settings)
         about.touch(mode=0o600)
         about.write_text(json.dumps(facts), "utf-8")
         yield
     finally:
-        _beside(settings, ".service.json").unlink(missing_ok=True)  # the pid may be another's tomorrow
+        _about(settings).unlink(missing_ok=True)  # the pid may be another's tomorrow
         lock.release()
 
 
@@ -378,7 +378,7 @@ def _say_what_lives(db: Database) -> None:
 
 
 def _leave_when_idle(engine: object, db: Database, seconds: float) -> None:
-    """End the service once no job and no machine has needed it for *seconds*."""
+    """End the service once no job and no machine has needed it for *seconds*, and nobody wants it to stay."""
     idle_since: float | None = None
     stopping = engine.ctx.stopping  # type: ignore[attr-defined]
     while not stopping.wait(min(1.0, seconds / 4)):
@@ -391,6 +391,9 @@ def _leave_when_idle(engine: object, db: Database, seconds: float) -> None:
         elif idle_since is None:
             idle_since = time.monotonic()
         elif time.monotonic() - idle_since >= seconds:
+            if db.path is not None and locks.is_wanted(db.path):
+                idle_since = None
+                continue
             log.info("no job has needed this service for %.0f s", seconds)
             engine.stop()  # type: ignore[attr-defined]
             return
@@ -404,18 +407,19 @@ def _answers(settings: Settings, pid: int) -> bool:
         db.close()
 
 
-def _beside(settings: Settings, suffix: str) -> Path:
+def _database(settings: Settings) -> Path:
     path = Database(settings.database_url).path
-    if path is None:
-        raise ServiceUnavailable(
-            "The embedded service works on SQLite; another database needs `runner worker`."
-        )
-    return path.with_name(path.name + suffix)
+    assert path is not None  # it takes files only
+    return path
+
+
+def _about(settings: Settings) -> Path:
+    return locks.beside(_database(settings), ".service.json")
 
 
 def _read(settings: Settings) -> Running:
     try:
-        facts = json.loads(_beside(settings, ".service.json").read_text("utf-8"))
+        facts = json.loads(_about(settings).read_text("utf-8"))
         pid, started = int(facts["pid"]), float(facts["started"])
         prints = {str(name): str(text) for name, text in facts["prints"].items()}
         return Running(

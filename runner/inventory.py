@@ -71,10 +71,8 @@ def refresh(db: Database, settings: Settings, deadline_s: float) -> None:
     from workers.steps import inventory
     from workers.steps.gate import DatabaseGate
 
-    if settings.api_token is None:
-        raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
     gate = DatabaseGate(db, threading.Event(), settings.api_rate)
-    with Cloud(settings.api_url, settings.api_token, gate=gate) as cloud:
+    with Cloud(settings.api_url, settings.required_token(), gate=gate) as cloud:
         inventory.list_offers(db, cloud, deadline_s)
         inventory.list_images(db, cloud, deadline_s)
 

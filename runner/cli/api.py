@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs.errors import InvalidToken, RunnerError
+from jobs.errors import RunnerError
 from jobs.settings import Settings
 from workers.cloud.client import Cloud, LocalGate
 
@@ -17,9 +17,7 @@ SECONDS = 20.0
 
 def open_cloud(settings: Settings) -> Cloud:
     """The account, for a command that has no database. Raises InvalidToken where there is no token."""
-    if settings.api_token is None:
-        raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
-    return Cloud(settings.api_url, settings.api_token, gate=LocalGate())
+    return Cloud(settings.api_url, settings.required_token(), gate=LocalGate())
 
 
 def refresh_inventory(client: Client) -> bool:

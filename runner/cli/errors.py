@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import TextIO
 
 from jobs.errors import RunnerError
 from runner.cli import output
@@ -26,14 +27,14 @@ def report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        _abandon_stdout()
+        _abandon(sys.stdout)
         return PIPE_CLOSED
     if isinstance(error, RunnerError):
         _say(str(error))
         return type(error).exit_code  # the instance's own may be that of a job's command
     if isinstance(error, OSError):
         if error.filename == output.STDOUT:
-            _abandon_stdout()
+            _abandon(sys.stdout)
         _say(_os_error(error))
         return FAILED
     _say(
@@ -55,14 +56,17 @@ def finish(code: int) -> int:
     try:
         output.flush()
     except OSError as error:
-        _abandon_stdout()
-        return code or report(error)
+        _abandon(sys.stdout)
+        code = code or report(error)
+    try:
+        output.flush(sys.stderr)
+    except OSError:
+        _abandon(sys.stderr)
     return code
 
 
 def _say(sentence: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads standard error any more
-        output.note(f"runner: {sentence}")
+    output.note(f"runner: {sentence}")
 
 
 def _os_error(error: OSError) -> str:
@@ -87,9 +91,9 @@ def _where(error: BaseException) -> str:
     return ""
 
 
-def _abandon_stdout() -> None:
+def _abandon(stream: TextIO) -> None:
     """Let Python's own last flush go nowhere: it would complain where nobody can do anything about it."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, TextIO, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from jobs import money
-from jobs.errors import InvalidJob, InvalidToken, RunnerError
+from jobs.errors import InvalidJob, RunnerError
 from jobs.spec import JobSpec, Spec, read_env_file
 from jobs.states import State
-from jobs.store import catalog, reads, submissions
+from jobs.store import reads, submissions
 from jobs.store.news import News
 from jobs.views import JobView
 from runner import daemon, present
-from runner.cli import output
-from runner.cli.live import LiveLine
+from runner.cli import output, plan, watch
 from runner.client import Client
 from runner.follow import LogReader, Patience
 
@@ -46,11 +41,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 Job = Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")]
 Jobs = Annotated[list[str], typer.Argument(metavar="JOB…", help="Ids, names, or beginnings of ids.")]
 
-INTERRUPTED = 130
-NO_CODE = 125
-TIMED_OUT = 124
-RESTART_SECONDS = 3.0
-"""How long `run` sees nobody work before it starts a service again."""
+COMMAND_COLUMNS = 60
+"""How much of a command a table shows on a terminal."""
 
 
 def submit(
@@ -73,14 +65,17 @@ def submit(
     with Client() as client:
         spec = _spec(client, command, gpu, name, max_cost, max_runtime, image, env, env_file, key)
         if dry_run:
-            _dry_run(client, spec, json)
+            plan.say(client, spec, json)
             return
         submitted = submissions.submit(client.database, [spec])[0]
-        _say_submitted(client, spec, submitted)
-        if json:
-            output.print_json(present.job_json(reads.show(client.database, submitted.id)))
-        else:
-            print(submitted.id)
+        try:
+            if json:
+                output.print_json(present.job_json(reads.show(client.database, submitted.id)))
+            else:
+                output.line(submitted.id)
+            output.flush()
+        finally:  # also where standard output is broken: the job is there
+            _say_submitted(client, spec, submitted)
 
 
 def run(
@@ -105,26 +100,29 @@ def run(
     with Client() as client:
         spec = _spec(client, command, gpu, name, max_cost, max_runtime, image, env, env_file, key)
         if dry_run:
-            _dry_run(client, spec, json)
+            plan.say(client, spec, json)
             return
-        _ensure_service(client)
+        watch.ensure_service(client)
         submitted = submissions.submit(client.database, [spec])[0]
-        _say_submitted(client, spec, submitted)
-        view = _follow(client, submitted.id, to_stderr=json)
+        try:
+            _say_submitted(client, spec, submitted)
+            view = watch.follow(client, submitted.id, to_stderr=json)
+        except RunnerError as error:  # its own exit code would say that nothing was submitted
+            output.note(f"runner: {error}")
+            watch.say_goes_on(submitted.id)
+            raise SystemExit(watch.NO_CODE) from None
         output.note(present.receipt_line(view))
-        _say_log_end(view)
+        watch.say_log_end(view)
         if json:
             output.print_json(present.job_json(view))
-        raise SystemExit(_exit_code(view))
+        raise SystemExit(watch.exit_code(view))
 
 
 def ls(
     state: Annotated[
         list[str] | None, typer.Option("--state", help="Only jobs in this state; repeatable.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="At most so many, the newest first.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="At most so many, the newest first.")] = None,
     json: Json = False,
 ) -> None:
     """List jobs, the newest first.
@@ -189,14 +187,14 @@ def logs(
                         f"{attempt}."
                     )
                 for chunk in chunks:
-                    _write(chunk.data, chunk.size, sys.stdout)
+                    watch.write(chunk, sys.stdout)
                 output.flush()
                 if view.final or not follow:
                     break
                 patience.check()
                 news.wait(5.0)
         if view.final:
-            _say_log_end(view)
+            watch.say_log_end(view)
 
 
 def wait(
@@ -221,7 +219,7 @@ def wait(
                 output.note(present.receipt_line(view))
         if any(not view.final for view in views):
             output.note(f"after {timeout:g} s not all of them are final")
-            raise SystemExit(TIMED_OUT)
+            raise SystemExit(watch.TIMED_OUT)
         if any(view.state is not State.SUCCEEDED for view in views):
             raise SystemExit(1)
 
@@ -285,145 +283,17 @@ def _env(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _dry_run(client: Client, spec: Spec, json: bool) -> None:
-    """Say what would be rented, by what the API says now, or said last where it cannot be asked."""
-    fresh = output.ask_inventory(client)
-    kept = catalog.offers(client.database)
-    product = spec.products[0]
-    offer = kept[0].get(product) if kept is not None else None
-    price = offer.price if offer is not None else None
-    found = {
-        "product": product,
-        "image": spec.image,
-        "price_usd_per_hour": None if price is None else money.format_usd(price),
-        "in_stock": None if offer is None or offer.capacity is None else offer.capacity > 0,
-        "worst_cost_usd": None if price is None else money.format_cost(_worst(client, spec, price)),
-        "max_cost_usd": money.format_usd(spec.max_cost),
-        "max_cost_source": spec.max_cost_source,
-        "max_runtime_seconds": spec.max_runtime,
-        "max_runtime_source": spec.max_runtime_source,
-        "inventory": "asked now" if fresh else "as it was seen last" if kept is not None else "not known",
-    }
-    if json:
-        output.print_json(found)
-        return
-    stock = {True: "in stock", False: "out of stock", None: "stock not known"}[found["in_stock"]]  # type: ignore[index]
-    worst = f"${found['worst_cost_usd']}" if price is not None else "not known"
-    rate = "price not known" if price is None else f"${found['price_usd_per_hour']}/h"
-    print(f"would rent   {product} ({stock}), {rate}")
-    print(f"image        {output.clean(spec.image)}")
-    print(f"worst cost   {worst}")
-    print(f"ceiling      ${found['max_cost_usd']} ({spec.max_cost_source})")
-    print(f"max runtime  {present.span(spec.max_runtime)} ({spec.max_runtime_source})")
-    print(f"inventory    {found['inventory']}")
-
-
-def _worst(client: Client, spec: Spec, price: int) -> int:
-    """The most that one attempt can cost: its boot, its runtime and its end, or the ceiling."""
-    seconds = client.settings.boot_timeout + spec.max_runtime + money.ENDING_SECONDS
-    meter = money.Meter()
-    meter.add(max(-(-seconds // 60), client.settings.billing_minimum_minutes), price)
-    return min(spec.max_cost, meter.micros)
-
-
-def _ensure_service(client: Client) -> None:
-    running = daemon.find(client.settings)
-    if running is not None:
-        others = ", ".join(running.differs(client.settings))
-        if not others:
-            return
-        if not running.leaves:
-            output.note(
-                f"the service that runs (pid {running.pid}) was started with another {others}, which counts "
-                "until `runner down`"
-            )
-            return
-    if client.settings.api_token is None:
-        raise InvalidToken("There is no API token: run `runner init`, or set MASSED_COMPUTE_API_KEY.")
-    if running is not None:
-        daemon.stop(client.settings)  # it hands everything back: no job is disturbed
-        output.note(f"the service that ran (pid {running.pid}) had another {others}")
-    running = daemon.start_in_background(client.settings)
-    output.note(
-        f"started a service in the background (pid {running.pid}); it ends a minute after the last job"
-    )
-
-
 def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted) -> None:
+    job: Spec | JobView = spec
     if submitted.existed:
-        output.note(f"the key {spec.key!r} belongs to job {submitted.id} already")
+        output.note(f"the key {spec.key!r} belongs to job {submitted.id} already, which stays as it is")
+        job = reads.show(client.database, submitted.id)
     output.note(
-        f"job {submitted.id} · ceiling ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) · "
-        f"max runtime {present.span(spec.max_runtime)} ({spec.max_runtime_source})"
+        f"job {submitted.id} · ceiling ${money.format_usd(job.max_cost)} ({job.max_cost_source}) · "
+        f"max runtime {present.span(job.max_runtime)} ({job.max_runtime_source})"
     )
     if not daemon.workers(client.database):
         output.note("no service is running; the job waits until you start one with `runner up`")
-
-
-def _follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
-    """Print the log and the state until the job is final."""
-    db = client.database
-    stream = sys.stderr if to_stderr else sys.stdout
-    shared = output.same_terminal(stream, sys.stderr)
-    reader = LogReader(db, job_id)
-    with _signals(client, job_id), LiveLine(db, shared=shared) as line, News(db) as news:
-        patience = Patience(db, line.say)
-        while True:
-            view, chunks = reader.look()
-            try:
-                for chunk in chunks:
-                    line.log(chunk.data or b"")
-                    _write(chunk.data, chunk.size, stream)
-                output.flush(stream)
-            except OSError:
-                if not view.final:
-                    _say_goes_on(job_id)
-                raise
-            if view.final:
-                return view
-            line.show(view)
-            try:
-                if patience.check() >= RESTART_SECONDS:
-                    _ensure_service(client)  # it was leaving when we came, or died: machines may wait for one
-            except RunnerError as error:
-                output.note(f"{error} Job {job_id} is still {view.state}.")
-                raise SystemExit(NO_CODE) from None
-            news.wait(line.seconds)
-
-
-@contextmanager
-def _signals(client: Client, job_id: str) -> Iterator[None]:
-    """The first Ctrl-C asks for the job's end, a second one returns at once; others leave the job running."""
-    seen = 0
-
-    def on_end(number: int, _frame: FrameType | None) -> None:
-        with suppress(OSError):  # the terminal is gone
-            _say_goes_on(job_id)
-        raise SystemExit(128 + number)
-
-    def on_interrupt(_number: int, _frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > 1:
-            raise SystemExit(INTERRUPTED)
-        state = submissions.request_cancel(client.database, job_id)
-        output.note(f"\ncancelling job {job_id} ({state}); Ctrl-C again returns at once")
-
-    handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end, signal.SIGHUP: on_end}
-    before = {
-        number: signal.signal(number, handler)
-        for number, handler in handlers.items()
-        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN  # nohup
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _say_goes_on(job_id: str) -> None:
-    output.note(f"\njob {job_id} goes on; `runner cancel {job_id}` ends it")
 
 
 def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView]:
@@ -438,29 +308,6 @@ def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView
                 return views
             patience.check()
             news.wait(min(5.0, left))
-
-
-def _exit_code(view: JobView) -> int:
-    match view.state:
-        case State.EXPIRED:
-            return TIMED_OUT
-        case State.CANCELLED:
-            return INTERRUPTED
-        case _:
-            return NO_CODE if view.exit_code is None else view.exit_code
-
-
-def _write(data: bytes | None, size: int, stream: TextIO) -> None:
-    if data is None:
-        output.note(f"[{size} bytes of the log are missing here]")
-        return
-    output.raw(data, stream)
-
-
-def _say_log_end(view: JobView) -> None:
-    for attempt in view.attempts:
-        if attempt.log_end is not None and attempt.log_end != "sealed":
-            output.note(f"the log of attempt {attempt.number} is {attempt.log_end}")
 
 
 def _row(view: JobView, now: object) -> tuple[str, ...]:
@@ -481,5 +328,14 @@ def _row(view: JobView, now: object) -> tuple[str, ...]:
         present.span((end - view.submitted_at).total_seconds()),  # type: ignore[operator]
         f"${money.format_cost(view.cost)}",
         f"${money.format_usd(view.max_cost)}",
-        present.command_text(view).splitlines()[0][:60],
+        _command(view),
     )
+
+
+def _command(view: JobView) -> str:
+    """The command: whole where a program reads it, its beginning where a person does."""
+    text = present.command_text(view)
+    if not output.is_terminal(sys.stdout):
+        return text
+    first, *more = text.strip().splitlines()
+    return first if len(first) <= COMMAND_COLUMNS and not more else f"{first[: COMMAND_COLUMNS - 1]}…"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
@@ -46,8 +47,7 @@ class LiveLine:
             busy = self._shared and time.monotonic() - self._last_log < QUIET_SECONDS
             if busy or not self._at_line_start:
                 return
-            self._stream.write(f"\r\x1b[K{output.fit(line, self._stream)}")
-            self._stream.flush()
+            self._put(f"\r\x1b[K{output.fit(line, self._stream)}")
             self._drawn = True
             return
         detail = view.detail if view.state == "queued" else None
@@ -67,17 +67,20 @@ class LiveLine:
         """A line that stays."""
         self.clear()
         if self._terminal and not self._at_line_start:
-            self._stream.write("\n")
+            self._put("\n")
             self._at_line_start = True
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        self._put(f"{output.clean(line)}\n")
 
     def clear(self) -> None:
         """Take the line away."""
         if self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            self._put("\r\x1b[K")
             self._drawn = False
+
+    def _put(self, text: str) -> None:
+        with suppress(OSError):  # nobody can see it: no reason to end
+            self._stream.write(text)
+            self._stream.flush()
 
     def __enter__(self) -> LiveLine:
         return self

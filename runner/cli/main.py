@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from runner.cli import errors, output
 
@@ -62,6 +62,22 @@ COMMANDS: dict[str, Entry] = {
     "sim": Entry("runner.cli.sim", "sim", "A simulated cloud, on this computer only."),
 }
 """Every command, in the order in which help lists them."""
+
+
+class _Single(TyperCommand):
+    """A command whose options are given once each, but for those that collect their values.
+
+    Else the last one would count, without a word: of two ceilings perhaps the one that was forgotten.
+    """
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _, _, given = self.make_parser(ctx).parse_args(list(args))
+            for option in given:
+                takes_one = isinstance(option, TyperOption) and not (option.multiple or option.is_flag)
+                if takes_one and given.count(option) > 1:
+                    ctx.fail(f"{option.opts[0]} may be given only once")
+        return super().parse_args(ctx, args)
 
 
 class _Lazy(TyperGroup):
@@ -180,7 +196,7 @@ def _load(name: str, entry: Entry) -> Command:
         return typer.main.get_command(_as_ours(found))
     single = _as_ours(typer.Typer())
     settings = {"allow_interspersed_args": False} if entry.rest else {}
-    single.command(name, help=_help(found), context_settings=settings)(found)
+    single.command(name, cls=_Single, help=_help(found), context_settings=settings)(found)
     return typer.main.get_command(single)
 
 

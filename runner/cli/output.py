@@ -6,17 +6,16 @@ the cursor or change the screen; it is escaped here before it reaches a terminal
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import shutil
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TextIO
-
-if TYPE_CHECKING:
-    from runner.client import Client
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, TextIO
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = frozenset("\u200c\u200d")
@@ -55,9 +54,18 @@ def line(text: object = "") -> None:
 
 
 def note(text: object) -> None:
-    """A line for people, on standard error."""
+    """A line for people, on standard error. Where nobody can see it, that is no reason to fail."""
     if sys.stderr is not None:  # closed: print would take standard output in its place
-        print(clean_lines(text), file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(clean_lines(text), file=sys.stderr, flush=True)
+
+
+def at_once(text: str) -> None:
+    """The same from a signal's handler: past the stream's buffer, which may be in use, and never waiting."""
+    with suppress(OSError, ValueError, AttributeError):
+        number = sys.stderr.fileno()
+        if select.select([], [number], [], 0)[1]:
+            os.write(number, f"{clean_lines(text)}\n".encode())
 
 
 def print_json(value: Any) -> None:
@@ -139,17 +147,15 @@ def width(text: str) -> int:
     return sum(map(_cells, text))
 
 
-def ask_inventory(client: Client) -> bool:
-    """Have the database hold what the API lists now; say why, and return False, where it cannot be asked."""
-    from runner.cli import api
-
-    return api.refresh_inventory(client)
-
-
 def raw(data: bytes, stream: TextIO) -> None:
     """The bytes of a log, as they are. Raises OSError, naming the stream."""
+    rest = memoryview(data)
     with _named(stream):
-        stream.buffer.write(data)
+        while rest:  # where Python does not buffer, a signal may cut a write short
+            written = stream.buffer.write(rest)
+            if written is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            rest = rest[written:]
 
 
 def flush(stream: TextIO | None = None) -> None:

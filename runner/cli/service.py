@@ -43,8 +43,10 @@ def up(
     settings = load_settings()
     running = daemon.find(settings)
     if running is not None and running.leaves and not background:
-        daemon.stop(settings)  # `run` brought it, and it would end by itself: no job is disturbed
-        output.note(f"this service takes over from the one that `run` started (pid {running.pid})")
+        daemon.stop(
+            settings
+        )  # `run` or a program brought it, and it would end by itself: no job is disturbed
+        output.note(f"this service takes over from one that would leave when idle (pid {running.pid})")
         running = None
     if running is not None:
         raise _Refused(f"A service for this database is already running (pid {running.pid}).")

@@ -162,6 +162,17 @@ def test_a_working_folder_may_not_redirect(
     _one_sentence(done.stderr, "'api_url' must not stand" if code else "")
 
 
+def test_a_broken_standard_error_hides_no_id(installation: Installation) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" 2>/dev/full', *RUNNER, "submit", *GPU, "--", "true"],
+        env=installation.environ,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.decode().split() == installation.jobs()
+
+
 def test_a_current_folder_that_is_gone(installation: Installation) -> None:
     enter = 'mkdir gone && cd gone && rmdir ../gone && exec "$0" "$@"'
     done = subprocess.run(

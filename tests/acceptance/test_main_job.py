@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 
+import pytest
+
 from tests.acceptance.harness import GPU, Installation
 
 CATCHES_TERM = """
@@ -148,8 +150,6 @@ def test_a_job_of_another_process_starts_without_anyone_ringing(served: Installa
 
 
 def test_the_python_api(served: Installation) -> None:
-    import pytest
-
     import runner
 
     with served.quick() as client:

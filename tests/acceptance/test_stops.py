@@ -136,24 +136,8 @@ def test_where_the_service_was_killed_everybody_is_told(served: Installation) ->
     served.nothing_left()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_run_that_is_ended_leaves_its_job(served: Installation, number: signal.Signals) -> None:
-    process = served.spawn("run", *GPU, "--name", "left", "--", "echo on; sleep 1000")
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"on\n"
-    process.send_signal(number)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 128 + number
-    job = served.show("left")
-    assert job["state"] == "running"
-    assert f"runner cancel {job['id']}".encode() in err
-    served.ok("cancel", "left")
-    assert served.final("left")["state"] == "cancelled"
-    served.nothing_left()
-
-
 @pytest.mark.parametrize(
-    ("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 1)]
+    ("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0), ("2>/dev/full", 0), (">/dev/full", 1)]
 )
 def test_output_that_goes_nowhere(served: Installation, closed: str, code: int) -> None:
     """A stream that our parent closed is nobody's wish for failure; one that cannot be written is said."""

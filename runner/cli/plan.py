@@ -1,0 +1,55 @@
+"""`--dry-run`: what would be rented, and what it may cost at worst."""
+
+from __future__ import annotations
+
+from jobs import money
+from jobs.spec import Spec
+from jobs.store import catalog
+from jobs.store.ending import MOST_FREE_RETRIES
+from runner import present
+from runner.cli import output
+from runner.client import Client
+
+
+def say(client: Client, spec: Spec, json: bool) -> None:
+    """Say what would be rented, by what the API says now, or said last where it cannot be asked."""
+    from runner.cli import api  # HTTP, which submitting needs only where the inventory is old
+
+    fresh = api.refresh_inventory(client)
+    kept = catalog.offers(client.database)
+    product = spec.products[0]
+    offer = kept[0].get(product) if kept is not None else None
+    price = offer.price if offer is not None else None
+    found = {
+        "product": product,
+        "image": spec.image,
+        "price_usd_per_hour": None if price is None else money.format_usd(price),
+        "in_stock": None if offer is None or offer.capacity is None else offer.capacity > 0,
+        "worst_cost_usd": None if price is None else money.format_cost(_worst(client, spec, price)),
+        "max_cost_usd": money.format_usd(spec.max_cost),
+        "max_cost_source": spec.max_cost_source,
+        "max_runtime_seconds": spec.max_runtime,
+        "max_runtime_source": spec.max_runtime_source,
+        "inventory": "asked now" if fresh else "as it was seen last" if kept is not None else "not known",
+    }
+    if json:
+        output.print_json(found)
+        return
+    stock = {True: "in stock", False: "out of stock", None: "stock not known"}[found["in_stock"]]  # type: ignore[index]
+    worst = f"${found['worst_cost_usd']}" if price is not None else "not known"
+    rate = "price not known" if price is None else f"${found['price_usd_per_hour']}/h"
+    print(f"would rent   {product} ({stock}), {rate}")
+    print(f"image        {output.clean(spec.image)}")
+    print(f"worst cost   {worst}")
+    print(f"ceiling      ${found['max_cost_usd']} ({spec.max_cost_source})")
+    print(f"max runtime  {present.span(spec.max_runtime)} ({spec.max_runtime_source})")
+    print(f"inventory    {found['inventory']}")
+
+
+def _worst(client: Client, spec: Spec, price: int) -> int:
+    """The most that a job can cost: attempts that never start its command, and one that runs to its end."""
+    boot = client.settings.boot_timeout + money.ENDING_SECONDS
+    meter = money.Meter()
+    for seconds in (*[boot] * MOST_FREE_RETRIES, boot + spec.max_runtime):
+        meter.add(max(-(-seconds // 60), client.settings.billing_minimum_minutes), price)
+    return min(spec.max_cost, meter.micros)
