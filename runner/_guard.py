@@ -14,7 +14,10 @@ OURS = ("jobs", "workers")
 
 
 def check() -> None:
-    """Raise ImportError, naming the file that is in the way, where our packages are hidden."""
+    """Raise ImportError, naming the file that is in the way, where our packages are hidden.
+
+    Where nobody imports us, but we are the program, the sentence is all that there is to see.
+    """
     home = Path(__file__).resolve().parent.parent
     for name in OURS:
         loaded = sys.modules.get(name)
@@ -28,7 +31,14 @@ def check() -> None:
         found = Path(origin).resolve() if origin else None
         if found is None or found.parent != home / name:
             where = found or name
-            raise ImportError(
-                f"{where} hides a package of gpu-job-runner that has the same name; rename it, or move your "
-                f"script to another folder, and `import runner` works."
-            )
+            hides = f"{where} hides a package of gpu-job-runner that has the same name; rename it, or"
+            if _is_program():
+                raise SystemExit(f"runner: {hides} run `runner` from another folder.")
+            raise ImportError(f"{hides} move your script to another folder, and `import runner` works.")
+
+
+def _is_program() -> bool:
+    """Whether this is the command ``runner``, or ``python -m runner``, which Python calls just ``-m`` so far."""
+    if sys.argv[0] == "-m":
+        return sys.orig_argv[-len(sys.argv)].removeprefix("-m") == "runner"
+    return Path(sys.argv[0]).name == "runner"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from jobs import ids, meter, money
-from jobs.errors import InvalidToken, RunnerError
+from jobs.errors import DatabaseError, InvalidToken, RunnerError
 from jobs.settings import Settings
 from jobs.store import doom, leases, reads, schema
 from jobs.store.database import Database
@@ -21,7 +21,7 @@ from runner import daemon
 from runner.present import count
 
 if TYPE_CHECKING:
-    from workers.cloud.client import Cloud
+    from workers.cloud.shapes import Listing
 
 API_SECONDS = 20.0
 CLOCK_SECONDS = 60.0
@@ -48,7 +48,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     try:
         db = schema.open_database(settings.database_url)
     except RunnerError as error:
-        yield Finding("database", False, str(error), "Mend the database first; the rest depends on it.")
+        yield Finding("database", False, str(error), "Mend it: no job can be queued or served without it.")
+        yield from _cloud(settings, None)
         return
     try:
         yield from _guarded("database", lambda: _database(db))
@@ -68,6 +69,8 @@ def _guarded(what: str, look: Callable[[], Finding]) -> Iterator[Finding]:
 
 
 def _home(settings: Settings) -> Finding:
+    if settings.home.exists() and not settings.home.is_dir():
+        return Finding("home", False, f"{settings.home} is no folder", "Name a folder by RUNNER_HOME.")
     mode = settings.home.stat().st_mode & 0o777 if settings.home.exists() else 0o700
     if mode & 0o077:
         detail = f"{settings.home} can be entered by others (mode {mode:o})"
@@ -76,7 +79,7 @@ def _home(settings: Settings) -> Finding:
 
 
 def _disk(settings: Settings) -> Finding:
-    place = settings.home if settings.home.exists() else settings.home.parent
+    place = settings.home if settings.home.is_dir() else settings.home.parent
     free = shutil.disk_usage(place).free
     detail = f"{free / (1 << 30):.1f} GiB free"
     if free < LEAST_FREE_BYTES:
@@ -124,38 +127,47 @@ def _service(settings: Settings, db: Database) -> Finding:
     return Finding("service", True, f"running, pid {running.pid}, {count(machines, 'machine')} rented")
 
 
-def _cloud(settings: Settings, db: Database) -> Iterator[Finding]:
+def _cloud(settings: Settings, db: Database | None) -> Iterator[Finding]:
+    """Token, clock and account; without a database what can be told without one."""
     if settings.api_token is None:
         yield Finding("token", False, "there is none", "runner init")
         return
-    from workers.cloud.client import Cloud
+    from workers.cloud.client import Cloud, LocalGate
     from workers.steps.gate import DatabaseGate
 
-    gate = DatabaseGate(db, threading.Event(), settings.api_rate)
+    gate = LocalGate() if db is None else DatabaseGate(db, threading.Event(), settings.api_rate)
     with Cloud(settings.api_url, settings.api_token, gate=gate) as cloud:
         try:
             cloud.validate_token(deadline_s=API_SECONDS)
         except InvalidToken as error:
             yield Finding("token", False, str(error), "runner init")
             return
+        except DatabaseError as error:  # there all who ask the API take turns
+            yield Finding("database", False, str(error))
+            yield from _cloud(settings, None)
+            return
         except RunnerError as error:
             yield Finding("API", False, str(error), "The token could not be checked; try again later.")
             return
         yield Finding("token", True, f"accepted by {settings.api_url}")
         try:
-            yield from _account(settings, db, cloud)
+            listing = cloud.list_instances(deadline_s=API_SECONDS)
+            yield _clock(listing)
+            if db is not None:
+                yield _account(settings, db, listing)
         except RunnerError as error:
-            yield Finding("account", False, str(error))
+            yield Finding("database" if isinstance(error, DatabaseError) else "account", False, str(error))
 
 
-def _account(settings: Settings, db: Database, cloud: Cloud) -> Iterator[Finding]:
-    """The account's machines, the database and the meter must tell the same story."""
-    listing = cloud.list_instances(deadline_s=API_SECONDS)
+def _clock(listing: Listing) -> Finding:
     off = abs((datetime.now(UTC) - listing.date).total_seconds())
     if off > CLOCK_SECONDS:
-        yield Finding("clock", False, f"{off:.0f} s away from the API's", "Set this computer's clock (NTP).")
-    else:
-        yield Finding("clock", True, "agrees with the API's")
+        return Finding("clock", False, f"{off:.0f} s away from the API's", "Set this computer's clock (NTP).")
+    return Finding("clock", True, "agrees with the API's")
+
+
+def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
+    """The account's machines, the database and the meter must tell the same story."""
     with db.read() as session:
         ours = schema.installation_id(session)
     rows = {row.uuid: row for row in doom.instances(db)}
@@ -184,8 +196,7 @@ def _account(settings: Settings, db: Database, cloud: Cloud) -> Iterator[Finding
             )
     strangers = len(listed) - len([uuid for uuid in listed if uuid in rows])
     if wrong:
-        yield Finding("account", False, "; ".join(wrong), "runner up")
-    else:
-        yield Finding(
-            "account", True, f"{count(len(rows), 'machine')} of ours as in the books, {strangers} of others"
-        )
+        return Finding("account", False, "; ".join(wrong), "runner up")
+    return Finding(
+        "account", True, f"{count(len(rows), 'machine')} of ours as in the books, {strangers} of others"
+    )

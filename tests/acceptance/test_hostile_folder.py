@@ -106,5 +106,11 @@ def test_a_script_beside_such_files_gets_one_sentence(installation: Installation
     done = subprocess.run([sys.executable, folder / "train.py"], env=environ, capture_output=True, timeout=60)
     assert done.returncode == 1
     assert not mark.exists()
-    last = done.stderr.decode().strip().splitlines()[-1]
-    assert last.startswith(f"ImportError: {folder / 'jobs.py'} hides a package of gpu-job-runner")
+    hidden = f"{folder / 'jobs.py'} hides a package of gpu-job-runner"
+    assert done.stderr.decode().strip().splitlines()[-1].startswith(f"ImportError: {hidden}")
+    ours = [sys.executable, "-m", "runner", "ls", "--json"]
+    done = subprocess.run(ours, env=environ, cwd=folder, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert not mark.exists()
+    (only,) = done.stderr.decode().splitlines()
+    assert only.startswith(f"runner: {hidden}")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+
+import pytest
+from hatchling import build
 
 import runner
 
@@ -52,7 +57,9 @@ def test_the_import_loads_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_user_s_code_type_checks() -> None:
+def test_a_user_s_code_type_checks(tmp_path: Path) -> None:
+    """From a folder of the user's own, where nothing but the installed package tells the types."""
+    shutil.copy(SAMPLE, tmp_path)
     done = subprocess.run(
         [
             sys.executable,
@@ -62,11 +69,17 @@ def test_a_user_s_code_type_checks() -> None:
             "--strict",
             "--no-incremental",
             "--follow-imports=silent",
-            SAMPLE,
+            SAMPLE.name,
         ],
         capture_output=True,
         text=True,
-        cwd=SAMPLE.parent,
+        cwd=tmp_path,
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_wheel_says_that_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(SAMPLE.parents[2])
+    with zipfile.ZipFile(tmp_path / build.build_wheel(str(tmp_path))) as wheel:
+        assert {"runner/py.typed", "workers/py.typed", "jobs/py.typed"} <= set(wheel.namelist())

@@ -1,0 +1,41 @@
+"""The doctor names what is wrong by its own name, and looks at the rest all the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.errors import DatabaseError
+from jobs.settings import load_settings
+from jobs.store import limits
+from runner.doctor import Finding, examine
+from tests.acceptance.harness import Installation
+
+
+def _examined(installation: Installation, **environ: str) -> dict[str, Finding]:
+    return {found.what: found for found in examine(load_settings({**installation.environ, **environ}))}
+
+
+def test_a_home_that_is_no_folder(installation: Installation) -> None:
+    found = _examined(installation, RUNNER_HOME="/dev/null")
+    assert not found["home"].ok
+    assert found["home"].mend == "Name a folder by RUNNER_HOME."
+    assert not found["database"].ok
+    assert [found[what].ok for what in ("token", "clock")] == [True, True], "no database is needed for these"
+    assert "account" not in found
+
+
+def test_a_database_that_fails_is_not_the_api(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise DatabaseError("It is damaged.")
+
+    monkeypatch.setattr(limits, "take_ticket", failing)
+    found = _examined(installation)
+    assert (found["database"].ok, found["database"].detail) == (False, "It is damaged.")
+    assert [found[what].ok for what in ("token", "clock")] == [True, True]
+    assert "API" not in found
+
+
+def test_where_nothing_is_wrong(installation: Installation) -> None:
+    assert [found.what for found in _examined(installation).values() if not found.ok] == []
