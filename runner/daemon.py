@@ -120,7 +120,7 @@ def serve(
     from workers.app import Engine  # Celery and paramiko: only a service needs them
     from workers.cloud.client import Cloud
     from workers.ssh.keys import ensure_key
-    from workers.steps.account import same_account
+    from workers.steps import account
     from workers.steps.context import Context
     from workers.steps.gate import DatabaseGate
 
@@ -140,7 +140,9 @@ def serve(
         seats = max(settings.max_instances, len(doom.instances(db)))
         key = ensure_key(settings.ssh_key)
         _check_token(cloud)
-        same_account(db, cloud, settings.api_url, token.reveal(), accept=new_account)
+        if not new_account:
+            account.check(db, cloud, settings.api_url, token.reveal())
+        account.remember(db, settings.api_url, token.reveal())
         leases.sign_on(db, owner, host=socket.gethostname(), pid=os.getpid(), version=_version(), seats=seats)
 
         def context(engine: Engine) -> Context:
@@ -215,6 +217,21 @@ def start_in_background(settings: Settings, *, idle: bool = True, new_account: b
             )
         time.sleep(0.05)
     raise ServiceUnavailable(f"The service did not come up within {START_SECONDS:.0f} s; see {path}.")
+
+
+def check_account(settings: Settings, db: Database) -> None:
+    """Look whether we could serve the machines that are rented, before the service that does is stopped.
+
+    Raises InvalidToken, and ServiceUnavailable where they are another account's or that cannot be found out.
+    """
+    from workers.cloud.client import Cloud
+    from workers.steps import account
+    from workers.steps.gate import DatabaseGate
+
+    token = settings.required_token()
+    gate = DatabaseGate(db, threading.Event(), settings.api_rate)
+    with Cloud(settings.api_url, token, gate=gate) as cloud:
+        account.check(db, cloud, settings.api_url, token.reveal())
 
 
 def stop(settings: Settings) -> int | None:

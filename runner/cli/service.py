@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
@@ -43,9 +44,11 @@ def up(
     settings = load_settings()
     running = daemon.find(settings)
     if running is not None and running.leaves and not background:
-        daemon.stop(
-            settings
-        )  # `run` or a program brought it, and it would end by itself: no job is disturbed
+        if not new_account:
+            with closing(open_database(settings.database_url)) as db:
+                daemon.check_account(settings, db)
+        # `run` or a program brought it, and it would end by itself: no job is disturbed.
+        daemon.stop(settings)
         output.note(f"this service takes over from one that would leave when idle (pid {running.pid})")
         running = None
     if running is not None:

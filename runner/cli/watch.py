@@ -48,6 +48,7 @@ def ensure_service(client: Client) -> None:
             return
     client.settings.required_token()
     if running is not None:
+        daemon.check_account(client.settings, client.database)
         daemon.stop(client.settings)  # it hands everything back: no job is disturbed
         output.note(f"the service that ran (pid {running.pid}) had another {others}")
     running = daemon.start_in_background(client.settings)

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from jobs.models import Attempt
 from jobs.store.database import Database
 from tests.acceptance.conftest import Make
-from tests.acceptance.harness import Installation
+from tests.acceptance.harness import GPU, Installation
 from tests.waiting import wait_until
 
 NOT_SERVED = timedelta(hours=8)
@@ -77,6 +77,28 @@ def test_another_account_does_not_say_what_has_become_of_a_machine(make: Make) -
     served.ok("cancel", job_id)
     assert served.final(job_id)["state"] == "cancelled"
     served.nothing_left()
+
+
+@pytest.mark.parametrize("words", [("run", *GPU, "--", "true"), ("up", "--detach")], ids=["run", "up"])
+def test_a_service_is_not_stopped_for_one_of_another_account(make: Make, words: tuple[str, ...]) -> None:
+    ours, other = make(), make()
+    with ours.spawn("run", *GPU, "--name", "long", "--", "echo begun; sleep 1000") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        before = ours.running()
+        environ = dict(ours.environ)
+        for variable in ("RUNNER_API_URL", "MASSED_COMPUTE_API_KEY"):
+            ours.environ[variable] = other.environ[variable]
+        done = ours.run(*words)
+        ours.environ = environ
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert (done.returncode, process.returncode) == (3, 130)
+    assert b"has none of the machines" in done.stderr
+    assert ours.running() == before
+    assert len(ours.jobs()) == 1
+    ours.nothing_left()
+    ours.ok("down")
 
 
 def test_who_says_that_the_account_is_a_new_one_is_believed(make: Make) -> None:

@@ -21,13 +21,10 @@ MOST_QUESTIONS = 5
 MOST_NAMES = 3
 
 
-def same_account(db: Database, cloud: Cloud, url: str, token: str, *, accept: bool = False) -> None:
-    """Remember whose account this is. *accept*: it is another one, and what it lacks is to count as gone.
-
-    Raises ServiceUnavailable where it lacks every machine that is rented, or where that cannot be found out.
-    """
+def check(db: Database, cloud: Cloud, url: str, token: str) -> None:
+    """Raise ServiceUnavailable unless this is the account of before, or has one of the machines rented."""
     rented = {row.uuid: row.name for row in doom.instances(db) if row.uuid is not None}
-    if rented and not accept and not _known(db, url, token) and not _has_any(cloud, list(rented)):
+    if rented and not _known(db, url, token) and not _has_any(cloud, list(rented)):
         shown = ", ".join(list(rented.values())[:MOST_NAMES])
         more = f" and {len(rented) - MOST_NAMES} more" if len(rented) > MOST_NAMES else ""
         raise ServiceUnavailable(
@@ -35,6 +32,10 @@ def same_account(db: Database, cloud: Cloud, url: str, token: str, *, accept: bo
             f"({shown}{more}). Serve them with the token and the RUNNER_API_URL of before; if they are gone, "
             "`runner up --new-account` says so."
         )
+
+
+def remember(db: Database, url: str, token: str) -> None:
+    """From now on this is the account."""
     salt = secrets.token_hex(16)
     limits.remember(db, FACT, {"url": url, "salt": salt, "token": _print(token, salt)})
 
