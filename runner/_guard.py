@@ -38,7 +38,7 @@ def check() -> None:
 
 
 def _is_program() -> bool:
-    """Whether this is the command ``runner``, or ``python -m runner``, which Python calls just ``-m`` so far."""
+    """Whether this is the command ``runner``, or ``python -m runner``, which is called just ``-m`` so far."""
     if sys.argv[0] == "-m":
         return sys.orig_argv[-len(sys.argv)].removeprefix("-m") == "runner"
     return Path(sys.argv[0]).name == "runner"

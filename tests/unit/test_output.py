@@ -129,6 +129,20 @@ def test_what_is_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     os.close(master)
 
 
+def test_a_write_that_is_cut_short_is_gone_on_with() -> None:
+    class Short(io.BytesIO):
+        """What a signal leaves of a write where Python does not buffer."""
+
+        def write(self, data: object) -> int:
+            return super().write(bytes(data)[:3])  # type: ignore[call-overload]
+
+    class Stream(io.StringIO):
+        buffer = Short()
+
+    output.raw(b"0123456789", Stream())
+    assert Stream.buffer.getvalue() == b"0123456789"
+
+
 TABLE = (
     "from runner.cli import output\n"
     "output.table(('job', 'state', 'command'),"
