@@ -152,17 +152,21 @@ def _cloud(settings: Settings, db: Database | None) -> Iterator[Finding]:
         yield Finding("token", True, f"accepted by {settings.api_url}")
         try:
             listing = cloud.list_instances(deadline_s=API_SECONDS)
-            yield _clock(listing)
+            yield _clock(listing, db)
             if db is not None:
                 yield _account(settings, db, listing)
         except RunnerError as error:
             yield Finding("database" if isinstance(error, DatabaseError) else "account", False, str(error))
 
 
-def _clock(listing: Listing) -> Finding:
+def _clock(listing: Listing, db: Database | None) -> Finding:
     off = abs((datetime.now(UTC) - listing.date).total_seconds())
     if off > CLOCK_SECONDS:
         return Finding("clock", False, f"{off:.0f} s away from the API's", "Set this computer's clock (NTP).")
+    kept = 0.0 if db is None else abs((db.clock() - listing.date).total_seconds())
+    if kept > CLOCK_SECONDS:
+        mend = "It was set after the service began: start the service again."
+        return Finding("clock", False, f"the service's is {kept:.0f} s away from the API's", mend)
     return Finding("clock", True, "agrees with the API's")
 
 

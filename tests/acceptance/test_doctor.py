@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from jobs.errors import DatabaseError
 from jobs.settings import load_settings
-from jobs.store import limits
+from jobs.store import clock, limits
 from runner.doctor import Finding, examine
 from tests.acceptance.harness import Installation
 
@@ -39,3 +41,18 @@ def test_a_database_that_fails_is_not_the_api(
 
 def test_where_nothing_is_wrong(installation: Installation) -> None:
     assert [found.what for found in _examined(installation).values() if not found.ok] == []
+
+
+def test_a_clock_that_is_wrong_and_one_that_was_set_too_late(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.sim.faults.date_offset_seconds = 3600
+    found = _examined(installation)["clock"]
+    assert (found.ok, found.mend) == (False, "Set this computer's clock (NTP).")
+    installation.sim.faults.date_offset_seconds = 0
+    with monkeypatch.context() as wrong, installation.quick() as client:
+        wrong.setattr(clock, "_wall", lambda: datetime.now(UTC) - timedelta(hours=1))
+        client.database.share_clock()  # as a service does when it begins
+    found = _examined(installation)["clock"]
+    assert not found.ok
+    assert "start the service again" in (found.mend or "")
