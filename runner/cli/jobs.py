@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -208,6 +209,8 @@ def wait(
 
     Example: runner wait --timeout 3600 my-training
     """
+    if timeout is not None and not math.isfinite(timeout):
+        raise InvalidJob(f"--timeout must be a number of seconds, not {timeout}.")
     with Client() as client:
         db = client.database
         ids = list(dict.fromkeys(reads.find(db, job) for job in jobs))

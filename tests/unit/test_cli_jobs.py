@@ -119,3 +119,9 @@ def test_the_worst_cost_counts_the_attempts_that_come_by_themselves(
     with Client(billing_minimum_minutes=minimum) as client:
         spec = client.validate(JobSpec(command="true", gpu=GPU, max_cost=max_cost, max_runtime="1h"))
         assert plan._worst(client, spec, 600_000) == worst
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf")])
+def test_a_timeout_that_would_never_be_over(home: Path, timeout: float) -> None:
+    with pytest.raises(InvalidJob, match="--timeout must be a number of seconds"):
+        commands.wait(["any"], timeout)
