@@ -11,11 +11,12 @@ T = TypeVar("T")
 
 def wait_until(condition: Callable[[], T], *, timeout: float = 30.0, what: str = "the condition") -> T:
     """Return the first truthy value of *condition*; fail after *timeout* seconds, naming *what*."""
-    end = time.monotonic() + timeout
+    end, pause = time.monotonic() + timeout, 0.005
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not come true within {timeout:g} s (last value: {value!r})")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(0.05, 1.5 * pause)
