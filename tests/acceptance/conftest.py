@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +23,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A module that names SSH_SERVERS runs against each of them: the simulator's own, and OpenSSH's."""
     servers = getattr(metafunc.module, "SSH_SERVERS", None)
     if servers is not None and "ssh_server" in metafunc.fixturenames:
-        metafunc.parametrize("ssh_server", servers, indirect=True)
+        metafunc.parametrize("ssh_server", servers, indirect=True, scope="module")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ssh_server(request: pytest.FixtureRequest) -> str:
     """The kind of SSH server in front of each machine."""
     kind: str = getattr(request, "param", "built-in")
@@ -35,15 +35,12 @@ def ssh_server(request: pytest.FixtureRequest) -> str:
     return kind
 
 
-@pytest.fixture
-def make(tmp_path: Path, ssh_server: str) -> Iterator[Make]:
-    """Make an installation with a simulated cloud of its own; everything is ended after the test."""
+@contextmanager
+def _making(where: Path, ssh_server: str) -> Iterator[Make]:
     with ExitStack() as stack:
         count = 0
 
-        def _make(
-            config: SimConfig | None = None, *, folder: Path = tmp_path, **environ: str
-        ) -> Installation:
+        def _make(config: SimConfig | None = None, *, folder: Path = where, **environ: str) -> Installation:
             nonlocal count
             count += 1
             config = config or SimConfig(boot_seconds=0.2)
@@ -55,6 +52,29 @@ def make(tmp_path: Path, ssh_server: str) -> Iterator[Make]:
             return installation
 
         yield _make
+
+
+@pytest.fixture
+def make(tmp_path: Path, ssh_server: str) -> Iterator[Make]:
+    """Make an installation with a simulated cloud of its own; everything is ended after the test."""
+    with _making(tmp_path, ssh_server) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory, ssh_server: str) -> Iterator[Installation]:
+    """One installation, and its service, for all tests of a module that leave it as they found it."""
+    with _making(tmp_path_factory.mktemp("lasting"), ssh_server) as make:
+        installation = make()
+        installation.up()
+        yield installation
+
+
+@pytest.fixture
+def shared(lasting: Installation) -> Iterator[Installation]:
+    """The same, without what the test told the cloud to do."""
+    yield lasting
+    lasting.sim.faults.clear()
 
 
 @pytest.fixture

@@ -28,13 +28,13 @@ SSH_SERVERS = ("built-in", "openssh")
 
 
 @pytest.mark.timeout(300)
-def test_awkward_output(served: Installation) -> None:
-    ids = {case: served.submit(command) for case, (command, _) in AWKWARD.items()}
+def test_awkward_output(shared: Installation) -> None:
+    ids = {case: shared.submit(command) for case, (command, _) in AWKWARD.items()}
     wrong = {}
     for case, job_id in ids.items():
-        job = served.final(job_id)
+        job = shared.final(job_id)
         attempt = job["attempts"][-1]
-        seen = (job["state"], served.log(job_id), attempt["log"], attempt["log_bytes"])
+        seen = (job["state"], shared.log(job_id), attempt["log"], attempt["log_bytes"])
         expected = AWKWARD[case][1]
         if seen != ("succeeded", expected, "sealed", len(expected)):
             wrong[case] = seen
@@ -57,41 +57,41 @@ HUGE: dict[str, tuple[str, int, str]] = {
 
 @pytest.mark.parametrize("case", HUGE)
 @pytest.mark.timeout(300)
-def test_huge_output(served: Installation, case: str) -> None:
+def test_huge_output(shared: Installation, case: str) -> None:
     command, size, digest = HUGE[case]
-    job_id = served.submit(command)
-    job = served.final(job_id, timeout=240)
-    assert job["state"] == "succeeded", served.tail()
-    log = served.log(job_id)
+    job_id = shared.submit(command)
+    job = shared.final(job_id, timeout=240)
+    assert job["state"] == "succeeded", shared.tail()
+    log = shared.log(job_id)
     assert (len(log), hashlib.sha256(log).hexdigest()) == (size, digest)
     assert job["attempts"][0]["log"] == "sealed"
 
 
 @pytest.mark.timeout(600)
-def test_200_mb_and_the_memory_of_the_service(served: Installation) -> None:
+def test_200_mb_and_the_memory_of_the_service(shared: Installation) -> None:
     """The service's memory does not grow with the log: what is not yet on the disk is bounded."""
     import psutil
 
-    assert served.service is not None
-    process = psutil.Process(served.service.pid)
-    warm = served.submit("head -c 2000000 /dev/zero | tr '\\0' y")
-    served.final(warm)
+    assert shared.service is not None
+    process = psutil.Process(shared.service.pid)
+    warm = shared.submit("head -c 2000000 /dev/zero | tr '\\0' y")
+    shared.final(warm)
     before = process.memory_info().rss
-    job_id = served.submit("head -c 200000000 /dev/zero | tr '\\0' z")
+    job_id = shared.submit("head -c 200000000 /dev/zero | tr '\\0' z")
     peak = before
-    with served.quick() as client:
+    with shared.quick() as client:
         job = client.get(job_id)
         for _ in job.logs(follow=True, raw=True):
             peak = max(peak, process.memory_info().rss)
-    shown = served.final(job_id, timeout=300)
-    assert shown["state"] == "succeeded", served.tail()
+    shown = shared.final(job_id, timeout=300)
+    assert shown["state"] == "succeeded", shared.tail()
     assert shown["attempts"][0]["log"] == "sealed"
     assert shown["attempts"][0]["log_bytes"] == 200_000_000
     assert peak - before < 64 * 1024 * 1024, f"grew by {(peak - before) >> 20} MiB"
 
 
-def test_a_large_command_and_its_quotes(served: Installation) -> None:
+def test_a_large_command_and_its_quotes(shared: Installation) -> None:
     text = "x'\"$HOME `id` \\ \n é 😀 " * 4000
-    done = served.run("run", *GPU, "--", "printf", "%s", text)
+    done = shared.run("run", *GPU, "--", "printf", "%s", text)
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode() == text
