@@ -32,11 +32,10 @@ from filelock import FileLock, Timeout
 from jobs import ids
 from jobs.errors import ApiError, DatabaseError, InvalidToken, RunnerError, ServiceUnavailable
 from jobs.settings import Settings, as_environ
-from jobs.store import doom, leases, reads
+from jobs.store import doom, leases, locks, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
 from jobs.views import WorkerView
-from runner import locks
 
 if TYPE_CHECKING:
     from workers.cloud.client import Cloud
@@ -222,7 +221,8 @@ def start_in_background(settings: Settings, *, idle: bool = True, new_account: b
 def check_account(settings: Settings, db: Database) -> None:
     """Look whether we could serve the machines that are rented, before the service that does is stopped.
 
-    Raises InvalidToken, and ServiceUnavailable where they are another account's or that cannot be found out.
+    Raises InvalidToken for a token that is refused, and ServiceUnavailable where they are another account's
+    or that cannot be found out.
     """
     from workers.cloud.client import Cloud
     from workers.steps import account
@@ -231,6 +231,7 @@ def check_account(settings: Settings, db: Database) -> None:
     token = settings.required_token()
     gate = DatabaseGate(db, threading.Event(), settings.api_rate)
     with Cloud(settings.api_url, token, gate=gate) as cloud:
+        _check_token(cloud)
         account.check(db, cloud, settings.api_url, token.reveal())
 
 
@@ -242,6 +243,8 @@ def stop(settings: Settings) -> int | None:
     running = find(settings)
     if running is None:
         return None
+    if running.pid <= 0:
+        raise ServiceUnavailable(f"{_about(settings)} does not say which process the service is; try again.")
     try:
         os.kill(running.pid, signal.SIGTERM)
     except ProcessLookupError:
@@ -274,10 +277,12 @@ def having(settings: Settings, db: Database) -> Iterator[None]:
             running = find(settings)
             # Another pid: `runner up` has taken over, and stays.
             if started is not None and running is not None and running.pid == started.pid:
+                if not live_machines(db) and not by_others():
+                    stop(settings)
+                    if live_machines(db):  # rented in this very moment
+                        running = start_in_background(settings)
                 if machines := live_machines(db):
                     warnings.warn(_goes_on(running, machines), RuntimeWarning, stacklevel=3)
-                elif not by_others():
-                    stop(settings)
 
 
 def _goes_on(running: Running, machines: list[str]) -> str:
@@ -288,11 +293,10 @@ def _goes_on(running: Running, machines: list[str]) -> str:
 
 
 def live_machines(db: Database) -> list[str]:
-    """A line for each machine that is, or may be, rented now."""
+    """A line for each machine that is rented now, or may be: a deploy may be under way."""
     return [
         f"{row.name} ({row.product}, {row.state}), expires {row.expires_at:%Y-%m-%d %H:%M} UTC"
         for row in doom.instances(db)
-        if row.state != "intended"
     ]
 
 
@@ -408,7 +412,7 @@ def _leave_when_idle(engine: object, db: Database, seconds: float) -> None:
         elif idle_since is None:
             idle_since = time.monotonic()
         elif time.monotonic() - idle_since >= seconds:
-            if db.path is not None and locks.is_wanted(db.path):
+            if db.path is not None and not locks.leave(db.path):
                 idle_since = None
                 continue
             log.info("no job has needed this service for %.0f s", seconds)
@@ -438,10 +442,9 @@ def _read(settings: Settings) -> Running:
     try:
         facts = json.loads(_about(settings).read_text("utf-8"))
         pid, started = int(facts["pid"]), float(facts["started"])
-        prints = {str(name): str(text) for name, text in facts["prints"].items()}
-        return Running(
-            pid, started, bool(facts["background"]), bool(facts["leaves"]), str(facts["salt"]), prints
-        )
+        prints = {str(name): str(text) for name, text in facts.get("prints", {}).items()}
+        salt = str(facts.get("salt", ""))
+        return Running(pid, started, bool(facts["background"]), bool(facts["leaves"]), salt, prints)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Running(0, time.time(), background=False, leaves=False)
 

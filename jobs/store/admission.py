@@ -244,7 +244,8 @@ def room(session: Session, now: datetime, bounds: Limits) -> int:
     """How many more instances may be rented now, as far as that is the same for all products."""
     held, _ = _held(session)
     left = burn_left(session, bounds)
-    if (left is not None and left <= 0) or limits.blocked_until(session, now, limits.QUOTA) is not None:
+    blocked = any(limits.blocked_until(session, now, what) for what in (limits.QUOTA, limits.CALLS))
+    if blocked or (left is not None and left <= 0):
         return 0
     return max(0, min(bounds.max_instances - held, leases.seats(session, now) - _seated(session)))
 

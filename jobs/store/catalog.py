@@ -9,6 +9,9 @@ from datetime import timedelta
 from jobs.store import limits
 from jobs.store.database import Database
 
+PRICES_HOLD = timedelta(minutes=10)
+"""For longer nobody is kept waiting because of a price, which may have fallen."""
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -47,9 +50,11 @@ def offers(db: Database) -> tuple[dict[str, Offer], timedelta] | None:
 
 
 def prices(db: Database) -> dict[str, int]:
-    """What the products cost, in micro-dollars an hour, as far as it is known."""
+    """What the products cost now, in micro-dollars an hour, as far as that was listed lately."""
     kept = offers(db)
-    return {} if kept is None else {o.name: o.price for o in kept[0].values() if o.price is not None}
+    if kept is None or kept[1] > PRICES_HOLD:
+        return {}
+    return {offer.name: offer.price for offer in kept[0].values() if offer.price is not None}
 
 
 def keep_images(db: Database, images: Iterable[Image]) -> None:

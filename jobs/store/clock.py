@@ -16,6 +16,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from jobs.store import locks
+
 STEP = timedelta(seconds=30)
 """A service that begins keeps the clock that it finds, unless the wall has moved away from it by more."""
 SUFFIX = ".clock"
@@ -35,6 +37,7 @@ class Clock:
     """*database*: the file beside which the clock is shared; None: it is this process's own."""
 
     def __init__(self, database: Path | None) -> None:
+        self._database = database
         self._path = None if database is None else database.with_name(database.name + SUFFIX)
         self._wall, self._began = self._found() or (_wall(), ticks())
 
@@ -45,29 +48,36 @@ class Clock:
         """Set the clock for all that open the database from now on: what the service does when it begins."""
         wall = _wall()
         if abs(wall - self.now()) > STEP:
-            self._wall, self._began = wall, ticks()
+            self._wall, self._began = wall, ticks()  # it was opened while another service lived
         boot = _boot_id()
         if self._path is None or boot is None:
             return
         facts = {"boot": boot, "wall": self._wall.isoformat(), "began": self._began}
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        with suppress(OSError):  # a full disk: then each goes by its own
+        try:
             new.touch(mode=0o600)
             new.write_text(json.dumps(facts), "utf-8")
             new.replace(self._path)
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
+        except OSError:  # a full disk: then each goes by its own
+            for path in (new, self._path):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def _found(self) -> tuple[datetime, float] | None:
-        """What the service began with, if that was in this boot of the computer."""
+        """What the service began with, if that was in this boot of the computer.
+
+        One that has ended left what may be long out of date; only if it is not, the next one goes on with it.
+        """
         boot = _boot_id()
-        if self._path is None or boot is None:
+        if self._database is None or self._path is None or boot is None:
             return None
         try:
             facts = json.loads(self._path.read_text("utf-8"))
             if facts["boot"] != boot:
                 return None
-            return datetime.fromisoformat(facts["wall"]).astimezone(UTC), float(facts["began"])
+            wall, began = datetime.fromisoformat(facts["wall"]).astimezone(UTC), float(facts["began"])
+            shown = wall + timedelta(seconds=ticks() - began)
+            return (wall, began) if locks.is_served(self._database) or abs(shown - _wall()) <= STEP else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs.models import Instance
@@ -76,8 +76,12 @@ def _one(session: Session, name: str) -> Iterator[None]:
     try:
         with session.begin_nested():
             yield
-    except (Stale, DBAPIError):
+    except Stale:
         raise
+    except DBAPIError as error:
+        if not isinstance(error, IntegrityError | DataError):
+            raise  # the database as a whole
+        log.exception("what the account shows of machine %s makes no sense to the database", name)
     except Exception:
         log.exception("what the account shows of machine %s cannot be written; the others are", name)
 

@@ -26,6 +26,8 @@ from runner.follow import LogReader, Patience
 INTERRUPTED = 130
 NO_CODE = 125
 TIMED_OUT = 124
+CANCEL_SECONDS = 2.0
+"""How long a second Ctrl-C waits for the cancel of the first one to be written."""
 RESTART_SECONDS = 3.0
 """How long `run` sees nobody work before it starts a service again."""
 
@@ -83,8 +85,10 @@ def follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
             if view.final:
                 return view
             line.show(view)
-            if patience.check() >= RESTART_SECONDS:
-                ensure_service(client)  # it was leaving when we came, or died: machines may wait for one
+            # It was leaving when we came, or died: machines may wait for one. One that only just begins, and
+            # may be another's, is not replaced.
+            if patience.check() >= RESTART_SECONDS and daemon.find(client.settings) is None:
+                ensure_service(client)
             news.wait(line.seconds)
 
 
@@ -102,23 +106,33 @@ def _signals(client: Client, job_id: str) -> Iterator[deque[str]]:
     the cancel is a thread's. Where this process ends, it ends there and then.
     """
     said: deque[str] = deque()
+    told: list[str] = []
     canceller: threading.Thread | None = None
 
     def cancel() -> None:
         try:
             state = submissions.request_cancel(client.database, job_id)
-            said.append(f"cancelling job {job_id} ({state}); Ctrl-C again returns at once")
+            told.append(f"cancelling job {job_id} ({state})")
+            said.append(f"{told[-1]}; Ctrl-C again returns at once")
         except RunnerError as error:
-            said.append(f"job {job_id} could not be cancelled: {error}")
+            told.append(f"job {job_id} could not be cancelled: {error}")
+            said.append(told[-1])
+
+    def end(code: int) -> None:
+        """Leave now; but a cancel that is under way is written first, if that can be."""
+        if canceller is not None:
+            canceller.join(CANCEL_SECONDS)
+        left = canceller is None or canceller.is_alive()
+        output.at_once(f"\n{_goes_on(job_id) if left else told[-1]}")
+        os._exit(code)
 
     def on_end(number: int, _frame: FrameType | None) -> None:
-        output.at_once(f"\n{_goes_on(job_id)}")
-        os._exit(128 + number)
+        end(128 + number)
 
     def on_interrupt(_number: int, _frame: FrameType | None) -> None:
         nonlocal canceller
         if canceller is not None:
-            os._exit(INTERRUPTED)
+            end(INTERRUPTED)
         canceller = threading.Thread(target=cancel, daemon=True)
         canceller.start()
 

@@ -64,6 +64,20 @@ def test_a_second_ctrl_c_returns_at_once(served: Installation) -> None:
     assert served.final("unread")["state"] == "cancelled"
 
 
+def test_a_second_ctrl_c_does_not_take_the_first_one_back(served: Installation) -> None:
+    """A key that is held down, or a terminal and a wrapper that both pass it on."""
+    process = served.spawn("run", *GPU, "--name", "held", "--", "echo on; sleep 1000")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert served.show("held")["cancel_requested"]
+    assert b"goes on" not in err
+    assert served.final("held")["state"] == "cancelled"
+
+
 @contextmanager
 def _unread(served: Installation) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
     """A `run` that waits to write to its standard error."""

@@ -129,3 +129,26 @@ def test_as_many_are_rung_for_as_can_be_attended_to(world: World) -> None:
     leases.sign_on(world.db, "small", host="here", pid=1, version="0", seats=2)
     first, _ = submit(world.db), submit(world.db)
     assert ending.wanted(world.db, ROOM).admit == [first]
+
+
+def test_while_the_api_wants_silence_nobody_is_admitted(world: World) -> None:
+    first = submit(world.db)
+    limits.silence(world.db, 30)
+    _told(world, first, "waiting_for_slot")
+    world.clock.advance(2)
+    assert ending.wanted(world.db, ROOM).admit == []
+    world.clock.advance(29)
+    world.heartbeat()
+    assert ending.wanted(world.db, ROOM).admit == [first]
+
+
+def test_a_price_of_long_ago_keeps_nobody_waiting(world: World) -> None:
+    waiting = submit(world.db)
+    _told(world, waiting, "waiting_for_slot")
+    catalog.keep(world.db, [Offer("gpu_1x_l40", PRICE, 3, 1)])
+    world.clock.advance(60)
+    world.heartbeat()
+    assert ending.wanted(world.db, Limits(1000, PRICE - 1)).admit == []
+    world.clock.advance(3600)
+    world.heartbeat()
+    assert ending.wanted(world.db, Limits(1000, PRICE - 1)).admit == [waiting], "it may have fallen"

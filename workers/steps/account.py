@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 
-from jobs.errors import ApiError, ServiceUnavailable
+from jobs.errors import ApiError, InvalidToken, ServiceUnavailable
 from jobs.store import doom, limits
 from jobs.store.database import Database
 from workers.cloud.client import Cloud
@@ -23,9 +24,11 @@ MOST_NAMES = 3
 
 def check(db: Database, cloud: Cloud, url: str, token: str) -> None:
     """Raise ServiceUnavailable unless this is the account of before, or has one of the machines rented."""
-    rented = {row.uuid: row.name for row in doom.instances(db) if row.uuid is not None}
-    if rented and not _known(db, url, token) and not _has_any(cloud, list(rented)):
-        shown = ", ".join(list(rented.values())[:MOST_NAMES])
+    rented = {
+        row.name: row.uuid for row in doom.instances(db)
+    }  # no uuid: a deploy of which nothing is known yet
+    if rented and not _known(db, url, token) and not _has_any(cloud, rented):
+        shown = ", ".join(list(rented)[:MOST_NAMES])
         more = f" and {len(rented) - MOST_NAMES} more" if len(rented) > MOST_NAMES else ""
         raise ServiceUnavailable(
             f"The account of this token at {url} has none of the machines that this database has rented "
@@ -52,13 +55,16 @@ def _print(token: str, salt: str) -> str:
     return hashlib.blake2b(token.encode(), salt=bytes.fromhex(salt), digest_size=16).hexdigest()
 
 
-def _has_any(cloud: Cloud, uuids: list[str]) -> bool:
+def _has_any(cloud: Cloud, rented: Mapping[str, str | None]) -> bool:
+    uuids = [uuid for uuid in rented.values() if uuid is not None]
     try:
-        listed = {instance.uuid for instance in cloud.list_instances().instances}
+        listed = cloud.list_instances().instances
+        if any(instance.uuid in uuids or instance.name in rented for instance in listed):
+            return True
         # A listing may lag, or be empty once; an answer about one machine is about that machine.
-        return any(uuid in listed for uuid in uuids) or any(
-            cloud.get_instance(uuid) is not None for uuid in uuids[:MOST_QUESTIONS]
-        )
+        return any(cloud.get_instance(uuid) is not None for uuid in uuids[:MOST_QUESTIONS])
+    except InvalidToken:
+        raise
     except ApiError as error:
         raise ServiceUnavailable(
             "The token or RUNNER_API_URL is another than before, and whether this account has the machines "

@@ -83,6 +83,11 @@ def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:
     if (free := ctx.db.free_bytes()) is not None and free < LEAST_FREE_BYTES:
         detail = f"the disk of the database is nearly full ({free >> 20} MiB free), and its log would be lost"
         raise _Waits(None, detail, pause(job.waits))
+    with ctx.db.read() as session:
+        now = ctx.db.now(session)
+        silence = limits.blocked_until(session, now, limits.CALLS)
+    if silence is not None:
+        raise _Waits(None, "the API asked for a pause", silence - now)
     try:
         plan = _plan(ctx, job)
     except (InvalidToken, PaymentRequired) as error:

@@ -20,7 +20,7 @@ from jobs.errors import (
     Unsettled,
 )
 from jobs.states import Event
-from jobs.store import attempts
+from jobs.store import attempts, limits
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease, Stale
 from workers.cloud.client import DeployRequest
@@ -92,7 +92,8 @@ def _failed(ctx: Context, work: Work, lease: AttemptLease, error: ApiError) -> N
         case QuotaExceeded():
             void(Event.NO_CAPACITY, "waiting_for_slot", f"the account's limit is reached: {error}", 60)
         case RateLimited():
-            void(Event.THROTTLED, None, "the API asked for a pause", error.retry_after or 2)
+            seconds = min(error.retry_after or 2, limits.LONGEST_SILENCE.total_seconds())
+            void(Event.THROTTLED, None, "the API asked for a pause", seconds)
         case InvalidToken() | PaymentRequired() | ImageRefused():
             attempts.deploy_refused(ctx.db, work, lease, str(error), retryable=False)
         case FieldRefused() if error.field in work.key_fields and len(work.key_fields) > 1:

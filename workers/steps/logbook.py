@@ -139,7 +139,9 @@ class Logbook:
                 log.exception("the log stumbled; it goes on")
             with self._changed:  # what could not be written must keep nobody waiting
                 for state in self._states.values():
-                    state.stale = state.stale or state.committed != state.received
+                    if state.committed != state.received:
+                        state.stale = True
+                        state.pending.clear()
                 self._changed.notify_all()
                 if self._closing:
                     return

@@ -22,13 +22,29 @@ def beside(database: Path, suffix: str) -> Path:
 
 def is_served(database: Path) -> bool:
     """Whether a service lives."""
-    # A shared lock: those who only look must not take each other for a service.
-    return _is_refused(beside(database, SERVICE), fcntl.LOCK_SH)
+    try:
+        with beside(database, SERVICE).open("rb") as file:
+            # A shared lock: those who only look must not take each other for a service.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
-def is_wanted(database: Path) -> bool:
-    """Whether anybody wants a service to stay although it is idle."""
-    return _is_refused(beside(database, WANTED), fcntl.LOCK_EX)
+def leave(database: Path) -> bool:
+    """Whether a service may leave because nobody wants it. Who does from now on waits until it has ended."""
+    try:
+        descriptor = os.open(beside(database, WANTED), os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    return True  # it stays locked until this process ends
 
 
 @contextmanager
@@ -47,15 +63,5 @@ def wanted(database: Path) -> Iterator[Callable[[], bool]]:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield by_others
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has the file open as well
         os.close(descriptor)
-
-
-def _is_refused(lock: Path, kind: int) -> bool:
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
