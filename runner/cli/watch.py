@@ -133,8 +133,9 @@ def _signals(client: Client, job_id: str) -> Iterator[deque[str]]:
         nonlocal canceller
         if canceller is not None:
             end(INTERRUPTED)
-        canceller = threading.Thread(target=cancel, daemon=True)
-        canceller.start()
+        thread = threading.Thread(target=cancel, daemon=True)
+        thread.start()
+        canceller = thread  # a signal in between starts another, which asks for the same
 
     handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end, signal.SIGHUP: on_end}
     before = {
