@@ -13,6 +13,7 @@ import pytest
 
 from runner.sim.config import SimConfig
 from runner.sim.simulator import Simulator
+from tests.acceptance.account import Account
 from tests.acceptance.harness import Installation
 
 Make = Callable[..., Installation]
@@ -88,3 +89,9 @@ def served(installation: Installation) -> Installation:
     """One installation whose service runs."""
     installation.up()
     return installation
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[Account]:
+    with Simulator(SimConfig(boot_seconds=0.1)) as sim:
+        yield Account(sim, tmp_path / "a home")

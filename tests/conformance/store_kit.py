@@ -142,6 +142,12 @@ class World:
         attempts.order_deploy(self.db, self.work(attempt_id), lease)
         return job_id, attempt_id, lease
 
+    def unknown(self) -> tuple[str, str, AttemptLease]:
+        """A job whose deploy had no answer."""
+        job_id, attempt_id, lease = self.order()
+        attempts.deploy_unknown(self.db, self.work(attempt_id), lease)
+        return job_id, attempt_id, lease
+
     def boot(self, job_id: str | None = None, *, listed: bool = True, **changes: Any) -> tuple[str, str]:
         """A job whose machine is booting, and listed."""
         job_id, attempt_id, lease = self.order(job_id, **changes)
