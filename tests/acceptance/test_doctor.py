@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from filelock import FileLock
 
 from jobs.errors import DatabaseError
 from jobs.settings import load_settings
-from jobs.store import clock, limits
+from jobs.store import clock, limits, locks
 from runner.doctor import Finding, examine
 from tests.acceptance.harness import Installation
 
@@ -50,9 +51,10 @@ def test_a_clock_that_is_wrong_and_one_that_was_set_too_late(
     found = _examined(installation)["clock"]
     assert (found.ok, found.mend) == (False, "Set this computer's clock (NTP).")
     installation.sim.faults.date_offset_seconds = 0
-    with monkeypatch.context() as wrong, installation.quick() as client:
-        wrong.setattr(clock, "_wall", lambda: datetime.now(UTC) - timedelta(hours=1))
-        client.database.share_clock()  # as a service does when it begins
-    found = _examined(installation)["clock"]
+    with FileLock(locks.beside(installation.home / "runner.db", locks.SERVICE)):
+        with monkeypatch.context() as wrong, installation.quick() as client:
+            wrong.setattr(clock, "_wall", lambda: datetime.now(UTC) - timedelta(hours=1))
+            client.database.share_clock()  # as a service does when it begins
+        found = _examined(installation)["clock"]
     assert not found.ok
     assert "start the service again" in (found.mend or "")
