@@ -142,8 +142,12 @@ def too_little(remaining_micros: Micros, price_micros_per_hour: int, minimum_min
 
     Raises ValueError where the price is not positive.
     """
-    minutes = affordable_minutes(remaining_micros, price_micros_per_hour)
-    return minutes < max(1, minimum_minutes) or minutes * 60 - 1 - ENDING_SECONDS < LEAST_SECONDS
+    return affordable_minutes(remaining_micros, price_micros_per_hour) < least_minutes(minimum_minutes)
+
+
+def least_minutes(minimum_minutes: int = 0) -> int:
+    """How many minutes a ceiling must pay for, so that it is not refused."""
+    return max(minimum_minutes, -(-(LEAST_SECONDS + ENDING_SECONDS + 1) // 60))
 
 
 def expiry_within(

@@ -307,15 +307,16 @@ class Client:
 
     def _check_ceiling(self, spec: Spec, product: str, price: int) -> None:
         """Refuse a ceiling that would stop the command before it has had a minute, with the arithmetic."""
-        billed = max(1, self._settings.billing_minimum_minutes)
+        least = money.least_minutes(self._settings.billing_minimum_minutes)
         minutes = money.affordable_minutes(spec.max_cost, price)
-        left = minutes * 60 - 1 - money.ENDING_SECONDS
-        if minutes < billed or left < money.LEAST_SECONDS:
+        if minutes < least:
+            meter = money.Meter()
+            meter.add(least, price)
             raise InvalidJob(
                 f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for "
-                f"{minutes} whole minutes of {product} at ${money.format_usd(price)} an hour. "
-                f"{money.ENDING_SECONDS} s of them are kept for the end, and a job needs "
-                f"{money.LEAST_SECONDS} s before that: raise it."
+                f"{minutes} whole min of {product} at ${money.format_usd(price)} an hour. A job needs "
+                f"{least}: {money.LEAST_SECONDS} s for its command and {money.ENDING_SECONDS} s for its end. "
+                f"Make it ${money.format_usd(meter.micros, 2)} or more."
             )
 
     def _show(self, job_id: str) -> JobView:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from jobs.errors import ServiceUnavailable
-from jobs.store import logs, reads
+from jobs.store import locks, logs, reads
 from jobs.store.database import Database
 from jobs.views import Chunk, JobView
 from runner import daemon
@@ -73,7 +73,10 @@ class Patience:
             self._since = now
         if not self._told and now - self._since >= SAY_SECONDS:
             self._told = True
-            self._say("no service is running, so nothing happens; start one with `runner up`")
+            if self._db.path is not None and locks.is_served(self._db.path):
+                self._say("the service has given no sign of life for a while; `runner status` says more")
+            else:
+                self._say("no service is running, so nothing happens; start one with `runner up`")
         if now - self._since >= NOBODY_SECONDS:
             raise ServiceUnavailable(
                 f"No service has been running for {NOBODY_SECONDS:.0f} s, so nothing happens; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs.errors import RunnerError
+from jobs.errors import InvalidToken, RunnerError
 from jobs.settings import Settings
 from workers.cloud.client import Cloud, LocalGate
 
@@ -21,7 +21,10 @@ def open_cloud(settings: Settings) -> Cloud:
 
 
 def refresh_inventory(client: Client) -> bool:
-    """Keep what the API lists now in the client's database; say why, and return False, where it cannot be."""
+    """Keep what the API lists now in the client's database; say why, and return False, where it cannot be.
+
+    Raises InvalidToken where the token is refused.
+    """
     from runner import inventory
     from runner.cli import output
 
@@ -30,6 +33,8 @@ def refresh_inventory(client: Client) -> bool:
         return False
     try:
         inventory.refresh(client.database, client.settings, SECONDS)
+    except InvalidToken:
+        raise
     except RunnerError as error:
         output.note(str(error))
         return False

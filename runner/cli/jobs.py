@@ -244,8 +244,16 @@ def cancel(jobs: Jobs) -> None:
                 output.note(f"{job_id} is {state}")
             else:
                 output.note(f"{job_id} is {state} and will be cancelled")
+        _say_namesakes(client, jobs, ids)
         if any(not reads.show(db, job_id).final for job_id in ids) and not daemon.workers(db):
             output.note("no service is running, so nothing ends; start one with `runner up`")
+
+
+def _say_namesakes(client: Client, names: list[str], ids: list[str]) -> None:
+    """A name stands for its newest job; older ones of the same name may go on, and cost."""
+    for view in client.views([state.value for state in State if not state.final]):
+        if view.name in names and view.id not in ids:
+            output.note(f"{view.id}, which is also called {view.name!r}, is {view.state} and goes on")
 
 
 def _spec(

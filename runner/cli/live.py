@@ -28,7 +28,8 @@ class LiveLine:
     def __init__(self, db: Database, *, stream: TextIO | None = None, shared: bool = False) -> None:
         self._db = db
         self._stream = stream or sys.stderr
-        self._terminal = output.is_terminal(self._stream)
+        # What reads our output, `tee` perhaps, may write to this terminal too: then no line is drawn anew.
+        self._terminal = output.is_terminal(self._stream) and not output.is_pipe(sys.stdout)
         self._shared = shared
         self._drawn = False
         self._at_line_start = True
@@ -65,10 +66,7 @@ class LiveLine:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        self.clear()
-        if self._terminal and not self._at_line_start:
-            self._put("\n")
-            self._at_line_start = True
+        self.end_line()
         self._put(f"{output.clean(line)}\n")
 
     def clear(self) -> None:
@@ -76,6 +74,13 @@ class LiveLine:
         if self._drawn:
             self._put("\r\x1b[K")
             self._drawn = False
+
+    def end_line(self) -> None:
+        """What follows begins on a line of its own, also where the log's last one has no end."""
+        self.clear()
+        if self._terminal and not self._at_line_start:
+            self._put("\n")
+            self._at_line_start = True
 
     def _put(self, text: str) -> None:
         with suppress(OSError):  # nobody can see it: no reason to end
@@ -88,4 +93,4 @@ class LiveLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.clear()
+        self.end_line()

@@ -72,7 +72,11 @@ class _Single(TyperCommand):
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
-            _, _, given = self.make_parser(ctx).parse_args(list(args))
+            values, _, given = self.make_parser(ctx).parse_args(list(args))
+            words = len(values.get("command") or ())
+            if words and not ctx.allow_interspersed_args and args[-words - 1 : -words] != ["--"]:
+                # Else an option behind it, a ceiling perhaps, would be a word of the command.
+                ctx.fail("The command stands behind `--`, after all options: runner run --gpu … -- COMMAND")
             for option in given:
                 takes_one = isinstance(option, TyperOption) and not (option.multiple or option.is_flag)
                 if takes_one and given.count(option) > 1:

@@ -11,6 +11,7 @@ import json
 import os
 import select
 import shutil
+import stat
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -105,6 +106,14 @@ def is_terminal(stream: TextIO | None) -> bool:
 def colours(stream: TextIO | None) -> bool:
     """Whether *stream* may be coloured (https://no-color.org)."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def is_pipe(stream: TextIO) -> bool:
+    """Whether another program reads what is written there."""
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def same_terminal(one: TextIO, other: TextIO) -> bool:

@@ -120,6 +120,8 @@ def status(
     else:
         where = "in the background" if running["background"] else "in a terminal"
         print(f"service    running {where}, pid {running['pid']}, for {present.span(running['seconds'])}")
+        if not found["workers"] and running["seconds"] > daemon.START_SECONDS:
+            print("trouble    it gives no sign of life; is it stopped, or does its disk hang?")
     for worker in found["workers"]:
         if worker["note"]:
             print(f"trouble    {output.clean(worker['note'])}")

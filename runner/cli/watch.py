@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TextIO
 
-from jobs.errors import RunnerError
+from jobs.errors import RunnerError, ServiceUnavailable
 from jobs.states import State
 from jobs.store import submissions
 from jobs.store.news import News
@@ -26,6 +26,8 @@ from runner.follow import LogReader, Patience
 INTERRUPTED = 130
 NO_CODE = 125
 TIMED_OUT = 124
+ACCOUNT = {"MASSED_COMPUTE_API_KEY", "RUNNER_API_URL"}
+"""The settings that say whose machines are rented."""
 CANCEL_SECONDS = 2.0
 """How long a second Ctrl-C waits for the cancel of the first one to be written."""
 RESTART_SECONDS = 3.0
@@ -42,6 +44,11 @@ def ensure_service(client: Client) -> None:
         others = ", ".join(running.differs(client.settings))
         if not others:
             return
+        if not running.leaves and ACCOUNT & set(running.differs(client.settings)):
+            raise ServiceUnavailable(
+                f"The service that runs (pid {running.pid}) was started with another {others}, so the job "
+                "would be another account's. Stop it with `runner down` first, or use its settings."
+            )
         if not running.leaves:
             output.note(
                 f"the service that runs (pid {running.pid}) was started with another {others}, which counts "

@@ -241,4 +241,5 @@ def test_a_ceiling_that_is_too_small_is_refused_once_the_price_is_known(served: 
     served.final(served.submit("true"))
     done = served.run("submit", *GPU, "--max-cost", "0.02", "--", "true")
     assert done.returncode == USAGE
-    _one_sentence(done.stderr, "pays for 1 whole minutes")
+    _one_sentence(done.stderr, "pays for 1 whole min")
+    assert b"Make it $0.05 or more." in done.stderr

@@ -125,3 +125,19 @@ def test_the_worst_cost_counts_the_attempts_that_come_by_themselves(
 def test_a_timeout_that_would_never_be_over(home: Path, timeout: float) -> None:
     with pytest.raises(InvalidJob, match="--timeout must be a number of seconds"):
         commands.wait(["any"], timeout)
+
+
+@pytest.mark.parametrize("words", [("echo", "hi", "--dry-run"), ("--gpu", "a", "python", "--", "x")])
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_a_command_without_its_dashes_is_refused(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    words: tuple[str, ...],
+) -> None:
+    """Else an option behind it, a ceiling perhaps, would be a word of the command."""
+    monkeypatch.setattr(sys, "argv", ["runner", command, *words])
+    assert main._run() == 2
+    assert "stands behind `--`" in capsys.readouterr().err
+    assert not list(home.iterdir())

@@ -90,10 +90,11 @@ def _failed(ctx: Context, work: Work, lease: AttemptLease, error: ApiError) -> N
         case NoCapacity():
             void(Event.NO_CAPACITY, "no_capacity", f"{work.product} is out of stock", 10)
         case QuotaExceeded():
-            void(Event.NO_CAPACITY, "waiting_for_slot", f"the account's limit is reached: {error}", 60)
+            void(Event.NO_CAPACITY, "waiting_for_slot", str(error), 60)
         case RateLimited():
             seconds = min(error.retry_after or 2, limits.LONGEST_SILENCE.total_seconds())
-            void(Event.THROTTLED, None, "the API asked for a pause", seconds)
+            ours = error.status is None  # it was never sent
+            void(Event.THROTTLED, None, str(error) if ours else "the API asked for a pause", seconds)
         case InvalidToken() | PaymentRequired() | ImageRefused():
             attempts.deploy_refused(ctx.db, work, lease, str(error), retryable=False)
         case FieldRefused() if error.field in work.key_fields and len(work.key_fields) > 1:
