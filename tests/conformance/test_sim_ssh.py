@@ -34,6 +34,7 @@ def account(request: pytest.FixtureRequest) -> Iterator[Account]:
 @pytest.fixture(scope="module")
 def machine(account: Account) -> Iterator[tuple[str, paramiko.SSHClient]]:
     with account.machine() as machine:
+        run(machine[1], "true")  # only then has the server made the process that serves this connection
         yield machine
 
 
