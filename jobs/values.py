@@ -6,6 +6,7 @@ sentence that says what the value may be.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from collections.abc import Callable
@@ -29,6 +30,11 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
 _SIZES = {None: 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)
 }
+
+
+def fingerprint(text: str, salt: str) -> str:
+    """What tells one text from another and shows neither. *salt*: 32 hexadecimal digits."""
+    return hashlib.blake2b(text.encode(), salt=bytes.fromhex(salt), digest_size=16).hexdigest()
 
 
 class Secret:

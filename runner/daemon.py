@@ -7,7 +7,6 @@ that no machine is left without one when a job's own process ends.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -35,6 +34,7 @@ from jobs.settings import Settings, as_environ
 from jobs.store import doom, leases, locks, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
+from jobs.values import fingerprint
 from jobs.views import WorkerView
 
 if TYPE_CHECKING:
@@ -452,7 +452,7 @@ def _read(settings: Settings) -> Running:
 def _prints(settings: Settings, salt: str) -> dict[str, str]:
     """So that others can tell, without reading a token anywhere, whether a service has what they have."""
     return {
-        name: hashlib.blake2b(value.encode(), salt=bytes.fromhex(salt), digest_size=16).hexdigest()
+        name: fingerprint(value, salt)
         for name, value in as_environ(settings).items()
         if name not in NOT_THE_SERVICES
     }

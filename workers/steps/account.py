@@ -7,7 +7,6 @@ every answer of "no such instance" would be taken for the end of a machine that 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from collections.abc import Mapping
 from jobs.errors import ApiError, InvalidToken, ServiceUnavailable
 from jobs.store import doom, limits
 from jobs.store.database import Database
+from jobs.values import fingerprint
 from workers.cloud.client import Cloud
 
 FACT = "account"
@@ -40,7 +40,7 @@ def check(db: Database, cloud: Cloud, url: str, token: str) -> None:
 def remember(db: Database, url: str, token: str) -> None:
     """From now on this is the account."""
     salt = secrets.token_hex(16)
-    limits.remember(db, FACT, {"url": url, "salt": salt, "token": _print(token, salt)})
+    limits.remember(db, FACT, {"url": url, "salt": salt, "token": fingerprint(token, salt)})
 
 
 def _known(db: Database, url: str, token: str) -> bool:
@@ -48,11 +48,7 @@ def _known(db: Database, url: str, token: str) -> bool:
     if kept is None:
         return False
     fact = kept[0]
-    return bool(fact["url"] == url and hmac.compare_digest(fact["token"], _print(token, fact["salt"])))
-
-
-def _print(token: str, salt: str) -> str:
-    return hashlib.blake2b(token.encode(), salt=bytes.fromhex(salt), digest_size=16).hexdigest()
+    return bool(fact["url"] == url and hmac.compare_digest(fact["token"], fingerprint(token, fact["salt"])))
 
 
 def _has_any(cloud: Cloud, rented: Mapping[str, str | None]) -> bool:
