@@ -47,9 +47,9 @@ check: test lint types imports
 lock: .venv/ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q \
-	  pyproject.toml -o requirements.lock
+	  pyproject.toml --extra postgres -o requirements.lock
 	@$(BIN)/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q \
-	  pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	  pyproject.toml --extra postgres --group dev -c requirements.lock -o requirements-dev.lock
 
 clean:
 	rm -rf .venv

@@ -313,3 +313,57 @@ class Fact(Base):
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     value: Mapped[dict[str, Any]]
     at: Mapped[datetime]
+
+
+class Agreement(Base):
+    """The one row that says what all workers have in common; ``jobs.store.agreement`` reads it."""
+
+    __tablename__ = "agreement"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    least_code: Mapped[int]  # code below this level may not work on this database
+    salt: Mapped[str] = mapped_column(String(32))  # of the fingerprints
+    prints: Mapped[dict[str, Any]]  # by the name of the setting
+
+
+class Notification(Base):
+    """Something that RUNNER_NOTIFY_URL is to hear of: written with what happened, sent afterwards."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        CheckConstraint("event IN ('final','leak')", name="event"),
+        CheckConstraint("(event = 'final') = (instance_id IS NULL)", name="subject"),
+        CheckConstraint("sent_at IS NULL OR given_up_at IS NULL", name="one_end"),
+        Index(
+            "uq_notifications_final",
+            "job_id",
+            unique=True,
+            sqlite_where=text("event = 'final'"),
+            postgresql_where=text("event = 'final'"),
+        ),
+        Index(
+            "uq_notifications_leak",
+            "instance_id",
+            unique=True,
+            sqlite_where=text("event = 'leak'"),
+            postgresql_where=text("event = 'leak'"),
+        ),
+        Index(
+            "ix_notifications_waiting",
+            "next_at",
+            sqlite_where=text("sent_at IS NULL AND given_up_at IS NULL"),
+            postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)  # tells a repeat from something new
+    event: Mapped[str] = mapped_column(String(10))
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    instance_id: Mapped[int | None] = mapped_column(ForeignKey("instances.id"))
+    created_at: Mapped[datetime]
+    next_at: Mapped[datetime]
+    tries: Mapped[int] = mapped_column(default=0)
+    sent_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)

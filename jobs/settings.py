@@ -55,6 +55,8 @@ class Settings:
     ssh_key: Path
     host_keys: Literal["verify", "accept-new"] | None
     max_log_bytes: int
+    notify_url: Secret | None
+    retention: int | None
     sources: Mapping[str, str] = field(repr=False, compare=False, default_factory=dict)
 
     def required_token(self) -> Secret:
@@ -172,6 +174,8 @@ _SETTINGS: Mapping[str, _Setting] = {
     "ssh_key": _Setting("RUNNER_SSH_KEY", None, values.read_path),
     "host_keys": _Setting("RUNNER_HOST_KEYS", None, values.read_host_keys),
     "max_log_bytes": _Setting("RUNNER_MAX_LOG_BYTES", 1024**3, parse_size),
+    "notify_url": _Setting("RUNNER_NOTIFY_URL", None, values.read_notify_url, Secret.reveal),
+    "retention": _Setting("RUNNER_RETENTION", None, values.read_retention, "{}s".format),
 }
 """Each field of Settings but ``home``, which says where the file with the others lies."""
 

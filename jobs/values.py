@@ -216,6 +216,24 @@ def read_path(value: object, what: str) -> Path:
         raise InvalidSettings(f"{what} names a home folder that does not exist: {shown(value)}.") from None
 
 
+def read_retention(value: Any, what: str) -> int:
+    return parse_duration(value, what, least=60, most=100 * 365 * DAY)
+
+
+def read_notify_url(value: object, what: str) -> Secret:
+    """Where notifications go. It may hold a token of its own, so it is shown to nobody."""
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and text.isprintable()
+        _ = parts.port
+    except ValueError:
+        sound = False
+    if not sound or " " in text:
+        raise InvalidSettings(f"{what} must be an address that begins with https:// or http://.")
+    return Secret(text)
+
+
 def read_host_keys(value: object, what: str) -> str:
     if value not in ("verify", "accept-new"):
         raise InvalidSettings(f"{what} must be 'verify' or 'accept-new', not {shown(value)}.")
