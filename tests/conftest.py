@@ -10,15 +10,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import pytest
 
+from jobs.store import schema
 from jobs.store.database import Database
 from jobs.store.schema import open_database
 from runner.sim.processes import MARKER
+from tests.servers import NotInstalled, Postgres, Redis
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -29,6 +32,8 @@ SETTLE_SECONDS = 10.0
 """How long a thread or a process of a test may take to end after it."""
 POOLED = ("asyncio_", "ThreadPoolExecutor", "execnet")
 """Threads of the standard library's pools and of pytest-xdist: they idle on, and end with the interpreter."""
+Server = TypeVar("Server", Postgres, Redis)
+_lasting_servers: set[int] = set()
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
@@ -44,27 +49,81 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, home: Path) -> str:
-    """The address of a database that does not exist yet, one for each backend."""
-    return {"sqlite": f"sqlite:///{home / 'runner.db'}"}[request.param]
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests of this process; each has databases of its own there."""
+    with _started(Postgres) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """One Redis for all tests of this process that leave it as they found it."""
+    with _started(Redis) as server:
+        yield server
+
+
+@contextmanager
+def _started(kind: type[Server]) -> Iterator[Server]:
+    try:
+        server = kind()
+    except NotInstalled as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(f"{error}, so nothing was shown against it")
+    try:
+        server.start()
+        assert server.process is not None
+        _lasting_servers.add(server.process.pid)
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The kind of the database."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def database_url(backend: str, request: pytest.FixtureRequest, home: Path) -> Iterator[str]:
+    """The address of a database with nothing in it, or of the one that ``db`` has opened."""
+    if backend == "sqlite":
+        yield f"sqlite:///{home / 'runner.db'}"
+        return
+    template = "migrated_template" if "db" in request.fixturenames else None
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create(request.getfixturevalue(template) if template else "template1")
+    yield server.url(name)
+    server.drop(name)
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database in which nothing has happened yet: migrating one takes longer than most tests."""
+    """A SQLite database in which nothing has happened yet: migrating one takes longer than most tests."""
     path = tmp_path_factory.mktemp("migrated") / "runner.db"
     open_database(f"sqlite:///{path}").close()
     return path
 
 
+@pytest.fixture(scope="session")
+def migrated_template(postgres: Postgres) -> str:
+    """The same on PostgreSQL: the name of a database to copy."""
+    name = postgres.create(name="migrated")
+    with closing(Database(postgres.url(name))) as database:
+        schema.upgrade(database)
+    return name
+
+
 @pytest.fixture
-def db(database_url: str, migrated: Path) -> Iterator[Database]:
+def db(backend: str, database_url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
     """An open, migrated database."""
-    shutil.copy(migrated, database_url.removeprefix("sqlite:///"))
-    database = open_database(database_url)
-    yield database
-    database.close()
+    if backend == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated"), database_url.removeprefix("sqlite:///"))
+    with closing(open_database(database_url)) as database:
+        yield database
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +184,8 @@ def _new_children(before: set[psutil.Process], simulated: bool) -> list[str]:
                 continue  # its parent, a process that was there before, will wait for it
             if simulated and MARKER in child.environ():
                 continue  # a machine of a simulated cloud that wider fixtures started
+            if child.pid in _lasting_servers or command.startswith("postgres: "):
+                continue  # a server that all tests share, or one of a server's own
         except psutil.Error:
             continue
         if not any(helper in command for helper in HELPERS):

@@ -1,4 +1,6 @@
-"""The time by which a SQLite database's leases and deadlines are judged: one clock for all that use it.
+"""The time by which a database's leases and deadlines are judged: one clock for all that use it.
+
+On PostgreSQL it is the server's, and this one goes on from what the server said last. On SQLite:
 
 A process reads the wall once and goes on by a clock that nobody sets, so that a wall that is set back renews
 no lease. But two processes that began before and after such a step would disagree, and a cancel of the one
@@ -39,20 +41,25 @@ class Clock:
     def __init__(self, database: Path | None) -> None:
         self._database = database
         self._path = None if database is None else database.with_name(database.name + SUFFIX)
-        self._wall, self._began = self._found() or (_wall(), ticks())
+        self._known = self._found() or (_wall(), ticks())
 
     def now(self) -> datetime:
-        return self._wall + timedelta(seconds=ticks() - self._began)
+        wall, began = self._known
+        return wall + timedelta(seconds=ticks() - began)
+
+    def learn(self, now: datetime) -> None:
+        """Go by what a server says the time is."""
+        self._known = now, ticks()
 
     def share(self) -> None:
         """Set the clock for all that open the database from now on: what the service does when it begins."""
         wall = _wall()
         if abs(wall - self.now()) > STEP:
-            self._wall, self._began = wall, ticks()  # it was opened while another service lived
+            self._known = wall, ticks()  # it was opened while another service lived
         boot = _boot_id()
         if self._path is None or boot is None:
             return
-        facts = {"boot": boot, "wall": self._wall.isoformat(), "began": self._began}
+        facts = {"boot": boot, "wall": self._known[0].isoformat(), "began": self._known[1]}
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             new.touch(mode=0o600)

@@ -1,8 +1,10 @@
 """Opening the database, beginning transactions, and telling the time that leases are counted in.
 
-SQLite runs in WAL with ``synchronous=FULL``: a job that was accepted survives a power cut. Its
-writers begin with ``BEGIN IMMEDIATE``, so that none finds out at commit that it was too late. Nothing
-but a DatabaseError, one sentence for a person, leaves a transaction that the database refused.
+What decides something decides alone, on both databases: SQLite's writers begin with ``BEGIN IMMEDIATE``,
+PostgreSQL's take one lock first. So what was read in a transaction still holds when it writes, and what the
+tests show on one database is true on the other. Bytes of logs, heartbeats and turns at the API decide nothing
+and go beside it. SQLite runs in WAL with ``synchronous=FULL``: a job that was accepted survives a power cut.
+Nothing but a DatabaseError, one sentence for a person, leaves a transaction that the database refused.
 """
 
 from __future__ import annotations
@@ -13,17 +15,19 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from jobs.errors import DatabaseError, InvalidSettings
+from jobs.store import postgres
 from jobs.store.clock import Clock
+from jobs.store.contact import Contact
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one on SQLite."""
@@ -38,40 +42,64 @@ class Database:
         self.url = _parse(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.path = Path(self.url.database).absolute() if self.sqlite and self.url.database else None
-        self.engine = self._sqlite_engine() if self.sqlite else self._server_engine()
+        self.engine = self._sqlite_engine() if self.sqlite else postgres.make_engine(self.url)
+        for_writing = {"begin": "BEGIN IMMEDIATE"} if self.sqlite else {}
+        for_reading = {} if self.sqlite else postgres.READING
         self._write = sessionmaker(
-            self.engine.execution_options(begin="BEGIN IMMEDIATE"), expire_on_commit=False, autoflush=False
+            self.engine.execution_options(**for_writing), expire_on_commit=False, autoflush=False
         )
-        self._read = sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
+        self._read = sessionmaker(
+            self.engine.execution_options(**for_reading), expire_on_commit=False, autoflush=False
+        )
         self._clock = Clock(self.path)
+        self.contact = Contact()
 
     @property
     def shown_url(self) -> str:
         """The address without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A transaction that will write. Raises DatabaseError where the database cannot be used."""
+    def write(self, *, alone: bool = True, news: bool = True) -> Iterator[Session]:
+        """A transaction that will write. Raises DatabaseError where the database cannot be used.
+
+        *alone*: nobody else decides anything until it is over. *news*: its commit is some, to all who wait.
+        SQLite knows no difference: one writes at a time, and all that is written is news.
+        """
         with self.explained(), self._write.begin() as session:
             session.connection()  # begins here and now: the time that is read next is that of the lock
+            if alone and not self.sqlite:
+                postgres.wait_for_turn(session)
             yield session
+            if news and not self.sqlite:
+                session.flush()
+                postgres.tell_all(session)
+        self.contact.made()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction that only reads, on one consistent picture (SQLite) or statement by statement."""
+        """A transaction that only reads, on one consistent picture of the database."""
         with self.explained(), self._read.begin() as session:
             yield session
+        self.contact.made()
 
     def now(self, session: Session) -> datetime:
         """The time by which leases are judged, the same for all who use this database."""
         if self.sqlite:
             return self.clock()
-        value: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
-        return value.astimezone(UTC)
+        value = postgres.server_time(session)
+        self._clock.learn(value)
+        return value
+
+    def time(self) -> datetime:
+        """The same, asked for by itself. Raises DatabaseError."""
+        if self.sqlite:
+            return self.clock()
+        with self.read() as session:
+            return self.now(session)
 
     def clock(self) -> datetime:
-        """The clock of all who use this SQLite file on this computer; elsewhere this process's own."""
+        """The clock of all who use this database, as far as this process knows it without asking."""
         return self._clock.now()
 
     def share_clock(self) -> None:
@@ -129,11 +157,6 @@ class Database:
 
         return engine
 
-    def _server_engine(self) -> Engine:
-        return create_engine(
-            self.url, pool_size=8, max_overflow=24, pool_pre_ping=True, pool_timeout=30, hide_parameters=True
-        )
-
 
 def explain(error: DBAPIError | sqlite3.Error, database: Database) -> DatabaseError | None:
     """The database's own complaint as one sentence for a person; None where it is a bug of ours."""
@@ -145,17 +168,7 @@ def explain(error: DBAPIError | sqlite3.Error, database: Database) -> DatabaseEr
         if sentence is None and "no such table" in str(cause):
             sentence = "{where} is not a database of gpu-job-runner; run `runner db upgrade`."
         return DatabaseError(sentence.format(where=where)) if sentence else None
-    state = getattr(cause, "sqlstate", None) or ""
-    if state == "42P01":
-        return DatabaseError(f"{where} is not a database of gpu-job-runner; run `runner db upgrade`.")
-    if state in ("40001", "40P01", "55P03"):
-        return DatabaseError(f"The database at {where} was too busy, and nothing was changed; try again.")
-    if state.startswith("53"):
-        return DatabaseError(f"The database at {where} is out of disk, memory or connections.")
-    connection_invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
-    if connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError"):
-        return DatabaseError(f"The database at {where} cannot be reached; check RUNNER_DATABASE_URL.")
-    return None
+    return postgres.explain(error, cause, database.shown_url)
 
 
 _COMPLAINTS = {
@@ -191,11 +204,14 @@ def _parse(url: str) -> URL:
         backend = parsed.get_backend_name()
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise InvalidSettings(
-            "RUNNER_DATABASE_URL is not a database address; write sqlite:////path/to/runner.db"
+            "RUNNER_DATABASE_URL is not a database address; write sqlite:////path/to/runner.db or "
+            "postgresql://USER:PASSWORD@HOST/NAME."
         ) from None
+    if backend == "postgresql":
+        return postgres.checked(parsed)
     if backend != "sqlite":
         raise InvalidSettings(
-            f"RUNNER_DATABASE_URL names a database of the kind {backend!r}; this version serves sqlite only."
+            f"RUNNER_DATABASE_URL names a database of the kind {backend!r}; it may be sqlite or postgresql."
         )
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite") or parsed.host or parsed.query:
         raise InvalidSettings(

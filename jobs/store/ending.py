@@ -19,7 +19,7 @@ from jobs import money
 from jobs.errors import DatabaseError
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State, final_event
-from jobs.store import admission, catalog, doom, limits
+from jobs.store import admission, catalog, doom, leases, limits
 from jobs.store.admission import Limits
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
@@ -87,12 +87,11 @@ def wanted(db: Database, bounds: Limits, limit: int = 200) -> Wanted:
     with db.read() as session:
         now = db.now(session)
         admit = _to_admit(session, now, bounds, limit, prices)
-        free = or_(Attempt.lease_owner.is_(None), Attempt.lease_until < now)
         attend = session.execute(
             select(Attempt.id)
             .join(Instance, Instance.attempt_id == Attempt.id)
             .where(
-                free,
+                leases.free(db, Attempt, now),
                 or_(
                     Attempt.state == State.RUNNING,
                     (Attempt.state == State.BOOTING) & Instance.ready & (Instance.state == "live"),

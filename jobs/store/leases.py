@@ -2,7 +2,8 @@
 
 A lease is taken by raising the fence, so that every write of a former holder names a fence that is no
 longer there. Its end is judged by the database's time. A lease that expired and that nobody took can
-still be renewed with its own fence: an outage of the database alone takes nothing from anybody.
+still be renewed with its own fence, and nobody takes one over before the database has answered for as long as
+a lease lasts: an outage of the database alone takes nothing from anybody.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, Instance, Job, Leader, Worker
@@ -65,14 +67,22 @@ def release_job(db: Database, job_id: str, lease: JobLease) -> None:
         )
 
 
+def free(db: Database, table: type[Attempt] | type[Leader], now: datetime) -> ColumnElement[bool]:
+    """Whether a lease may be taken: nobody has it, or its owner let it run out although it could renew it."""
+    owner, until = (
+        (table.owner, table.until) if issubclass(table, Leader) else (table.lease_owner, table.lease_until)
+    )
+    could_renew = db.sqlite or db.contact.seconds() >= LEASE.total_seconds()
+    return or_(owner.is_(None), until < now if could_renew else false())
+
+
 def take_attempt(db: Database, attempt_id: str, owner: str) -> AttemptLease | None:
     """Take an attempt that nobody holds; None where somebody does, or where it has ended."""
-    with db.write() as session:
+    with db.write(news=False) as session:
         now = db.now(session)
-        free = or_(Attempt.lease_owner.is_(None), Attempt.lease_until < now)
         statement = (
             update(Attempt)
-            .where(Attempt.id == attempt_id, Attempt.state != ENDED, free)
+            .where(Attempt.id == attempt_id, Attempt.state != ENDED, free(db, Attempt, now))
             .values(lease_owner=owner, lease_until=now + LEASE, fence=Attempt.fence + 1)
             .returning(Attempt.fence)
         )
@@ -83,10 +93,12 @@ def take_attempt(db: Database, attempt_id: str, owner: str) -> AttemptLease | No
 def release_attempts(db: Database, owner: str, attempt_ids: Collection[str] | None = None) -> None:
     """Give attempts back (all of *owner* where none are named): another worker may take them at once."""
     with db.write() as session:
-        statement = update(Attempt).where(Attempt.lease_owner == owner)
+        held = Attempt.lease_owner == owner
         if attempt_ids is not None:
-            statement = statement.where(Attempt.id.in_(attempt_ids))
-        session.execute(statement.values(lease_owner=None, lease_until=None))
+            held &= Attempt.id.in_(attempt_ids)
+        session.execute(
+            update(Attempt).where(Attempt.id.in_(_in_order(held))).values(lease_owner=None, lease_until=None)
+        )
 
 
 def heartbeat(db: Database, owner: str, attempt_ids: Collection[str]) -> list[Held]:
@@ -95,16 +107,20 @@ def heartbeat(db: Database, owner: str, attempt_ids: Collection[str]) -> list[He
     Only of *attempt_ids* the leases are renewed: one that was forgotten, because a thread died or could not
     give it back, must run out although its owner lives.
     """
-    with db.write() as session:
+    with db.write(alone=False, news=False) as session:
         now = db.now(session)
         if attempt_ids:
+            ours = Attempt.id.in_(attempt_ids) & (Attempt.lease_owner == owner) & (Attempt.state != ENDED)
             session.execute(
-                update(Attempt)
-                .where(Attempt.id.in_(attempt_ids), Attempt.lease_owner == owner, Attempt.state != ENDED)
-                .values(lease_until=now + LEASE)
+                update(Attempt).where(Attempt.id.in_(_in_order(ours))).values(lease_until=now + LEASE)
             )
         session.execute(update(Worker).where(Worker.id == owner).values(heartbeat_at=now))
         return _held(session, owner)
+
+
+def _in_order(condition: ColumnElement[bool]) -> Select[Any]:
+    """The attempts, locked in the order in which a log's writer locks them: neither waits for the other."""
+    return select(Attempt.id).where(condition).order_by(Attempt.id).with_for_update()
 
 
 def held(db: Database, owner: str) -> list[Held]:
@@ -136,7 +152,7 @@ def lead(db: Database, owner: str) -> Lead | None:
         row = session.execute(select(Leader.owner, Leader.until, Leader.fence).where(Leader.id == 1)).one()
         if row.owner == owner and row.until is not None and row.until > db.now(session) + LEASE * 2 / 3:
             return Lead(owner, row.fence)
-    with db.write() as session:
+    with db.write(alone=False, news=False) as session:
         now = db.now(session)
         renewed = session.execute(
             update(Leader)
@@ -148,7 +164,7 @@ def lead(db: Database, owner: str) -> Lead | None:
             return Lead(owner, renewed)
         fence = session.execute(
             update(Leader)
-            .where(Leader.id == 1, or_(Leader.owner.is_(None), Leader.until < now))
+            .where(Leader.id == 1, free(db, Leader, now))
             .values(owner=owner, until=now + LEASE, fence=Leader.fence + 1)
             .returning(Leader.fence)
         ).scalar()
@@ -160,7 +176,9 @@ def leave(db: Database, owner: str) -> None:
     with db.write() as session:
         session.execute(update(Leader).where(Leader.owner == owner).values(owner=None, until=None))
         session.execute(
-            update(Attempt).where(Attempt.lease_owner == owner).values(lease_owner=None, lease_until=None)
+            update(Attempt)
+            .where(Attempt.id.in_(_in_order(Attempt.lease_owner == owner)))
+            .values(lease_owner=None, lease_until=None)
         )
         session.execute(
             update(Job).where(Job.lease_owner == owner).values(lease_owner=None, lease_until=None)
@@ -211,7 +229,7 @@ def sign_on(db: Database, owner: str, *, host: str, pid: int, version: str, seat
 
 def note(db: Database, owner: str, text: str | None) -> None:
     """Say for people what this worker cannot do at present; None: all is well."""
-    with db.write() as session:
+    with db.write(alone=False) as session:
         session.execute(update(Worker).where(Worker.id == owner).values(note=text))
 
 

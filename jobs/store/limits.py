@@ -44,9 +44,9 @@ def take_ticket(db: Database, priority: int, a_second: int = A_SECOND) -> tuple[
     """
     interval = timedelta(seconds=1) / a_second
     ahead = interval * BOOK_AHEAD[min(priority, len(BOOK_AHEAD) - 1)]
-    with db.write() as session:
-        now = db.now(session)
+    with db.write(alone=False, news=False) as session:
         next_at = session.execute(select(Ticket.next_at).where(Ticket.id == 1).with_for_update()).scalar_one()
+        now = db.now(session)  # after the row could be had
         silence = blocked_until(session, now, CALLS)
         if silence is not None and priority > TERMINATE:
             return False, (silence - now).total_seconds()
@@ -61,14 +61,14 @@ def take_ticket(db: Database, priority: int, a_second: int = A_SECOND) -> tuple[
 
 def silence(db: Database, seconds: float) -> None:
     """The API asked all of us to be quiet for *seconds*; for no longer than LONGEST_SILENCE."""
-    with db.write() as session:
+    with db.write(alone=False, news=False) as session:
         now = db.now(session)
         block(session, now, CALLS, now + min(timedelta(seconds=seconds), LONGEST_SILENCE))
 
 
 def remember(db: Database, key: str, value: dict[str, Any]) -> None:
     """Keep what the API said."""
-    with db.write() as session:
+    with db.write(alone=False, news=False) as session:
         upsert(session, Fact, {"key": key, "value": value, "at": db.now(session)}, "key")
 
 
@@ -82,7 +82,7 @@ def recall(db: Database, key: str) -> tuple[dict[str, Any], timedelta] | None:
 
 def forget(db: Database, prefix: str) -> None:
     """Drop all that is kept under keys that begin with *prefix*."""
-    with db.write() as session:
+    with db.write(alone=False, news=False) as session:
         session.execute(delete(Fact).where(Fact.key.startswith(prefix, autoescape=True)))
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, LogChunk
+from jobs.store import postgres
 from jobs.store.database import Database
 from jobs.views import Chunk
 
@@ -39,8 +40,19 @@ def append(db: Database, appends: Sequence[Append]) -> list[bool]:
     for item in appends:
         if item.size <= 0 or (item.data is not None and len(item.data) != item.size):
             raise ValueError(f"a chunk of {item.size} bytes cannot be appended")
-    with db.write() as session:
-        return [_append(session, item) for item in appends]
+    # In one order for all: who else writes into several attempts must not wait for us while we wait for them.
+    order = sorted(range(len(appends)), key=lambda index: (appends[index].attempt_id, appends[index].start))
+    applied = [False] * len(appends)
+    job_ids: set[str] = set()
+    with db.write(alone=False, news=False) as session:
+        for index in order:
+            job_id = _append(session, appends[index])
+            if job_id is not None:
+                applied[index] = True
+                job_ids.add(job_id)
+        if not db.sqlite:
+            postgres.tell_of_logs(session, job_ids)
+    return applied
 
 
 def read(db: Database, attempt_id: str, offset: int, limit: int = READ_BYTES) -> list[Chunk]:
@@ -89,8 +101,9 @@ def digest(db: Database, attempt_id: str) -> str | None:
     return found.hexdigest()
 
 
-def _append(session: Session, item: Append) -> bool:
-    moved = session.execute(
+def _append(session: Session, item: Append) -> str | None:
+    """The job whose log has grown; None where the guard does not hold."""
+    job_id = session.execute(
         update(Attempt)
         .where(
             Attempt.id == item.attempt_id,
@@ -99,10 +112,10 @@ def _append(session: Session, item: Append) -> bool:
             Attempt.log_bytes == item.start,
         )
         .values(log_bytes=item.start + item.size)
-        .returning(Attempt.id)
+        .returning(Attempt.job_id)
     ).scalar()
-    if moved is None:
-        return False
+    if job_id is None:
+        return None
     chunk = {"attempt_id": item.attempt_id, "start": item.start, "size": item.size, "data": item.data}
     session.execute(insert(LogChunk).values(**chunk))
-    return True
+    return job_id

@@ -1,6 +1,7 @@
 """News: learning cheaply that somebody wrote into the database, instead of asking again and again.
 
-On SQLite that is ``PRAGMA data_version``, a look into shared memory that reads no table.
+On SQLite that is ``PRAGMA data_version``, a look into shared memory that reads no table. PostgreSQL tells us
+by itself (LISTEN), within a millisecond; what a log gained is told to those only who follow it.
 """
 
 from __future__ import annotations
@@ -8,14 +9,65 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
+from typing import Any, Protocol
 
+from sqlalchemy.exc import DBAPIError
+
+from jobs.errors import DatabaseError
+from jobs.store import postgres
 from jobs.store.database import Database
 
 LOOK_SECONDS = 0.05
+STOP_SECONDS = 0.2
+"""How soon a wait for PostgreSQL sees that it should stop."""
+
+
+class _Ear(Protocol):
+    def hears(self, seconds: float) -> bool:
+        """Whether there was news since the last call; may wait for some, but for *seconds* at most."""
+
+    def close(self) -> None: ...
 
 
 class News:
-    """Tells whether anything was written since the last call. One thread uses it; close it afterwards."""
+    """Tells whether anything was written since the last call. One thread uses it; close it afterwards.
+
+    *log_of*: the job whose log is news as well; the bytes of others' logs may be, or may not. Raises
+    DatabaseError.
+    """
+
+    def __init__(self, db: Database, log_of: str | None = None) -> None:
+        self._ear: _Ear = _Version(db) if db.sqlite else _Notices(db, log_of)
+        self._pause = LOOK_SECONDS if db.sqlite else 0.0
+
+    def changed(self) -> bool:
+        """Whether another connection has committed since the last call. Raises DatabaseError."""
+        return self._ear.hears(0)
+
+    def wait(self, seconds: float, stop: threading.Event | None = None) -> bool:
+        """Wait for news for at most *seconds*, or until *stop* is set. Returns whether there was any."""
+        end = time.monotonic() + seconds
+        pause = stop.wait if stop is not None else time.sleep
+        while not self._ear.hears(max(0.0, min(STOP_SECONDS, end - time.monotonic()))):
+            left = end - time.monotonic()
+            if left <= 0 or pause(min(self._pause, left)):
+                return False
+        return True
+
+    def close(self) -> None:
+        self._ear.close()
+
+    def __enter__(self) -> News:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Version:
+    """SQLite's count of what other connections have committed."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -28,33 +80,14 @@ class News:
             self._connection.close()
             raise
 
-    def changed(self) -> bool:
-        """Whether another connection has committed since the last call. Raises DatabaseError."""
+    def hears(self, seconds: float) -> bool:
         version = self._version()
         changed = version != self._last
         self._last = version
         return changed
 
-    def wait(self, seconds: float, stop: threading.Event | None = None) -> bool:
-        """Wait for news for at most *seconds*, or until *stop* is set. Returns whether there was any."""
-        end = time.monotonic() + seconds
-        pause = stop.wait if stop is not None else time.sleep
-        while not self.changed():
-            left = end - time.monotonic()
-            if left <= 0 or pause(min(LOOK_SECONDS, left)):
-                return False
-        return True
-
     def close(self) -> None:
         self._connection.close()
-
-    def __enter__(self) -> News:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _version(self) -> int:
         with self._db.explained():
@@ -65,3 +98,57 @@ class News:
             finally:
                 cursor.close()
         return int(row[0]) if row else 0
+
+
+class _Notices:
+    """A connection of its own, on which PostgreSQL tells what was committed."""
+
+    def __init__(self, db: Database, log_of: str | None) -> None:
+        self._db = db
+        self._log_of = log_of
+        self._connection: Any = None
+        self._listen()
+
+    def hears(self, seconds: float) -> bool:
+        if self._connection is None:
+            self._listen()
+            return True  # nobody knows what was missed
+        try:
+            with self._db.explained(), _as_sqlalchemy():
+                found = list(self._connection.notifies(timeout=seconds, stop_after=1))
+        except DatabaseError:
+            self.close()
+            raise
+        return any(
+            notice.channel == postgres.JOBS_CHANNEL or notice.payload == self._log_of for notice in found
+        )
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _listen(self) -> None:
+        channels = [postgres.JOBS_CHANNEL] + [postgres.LOGS_CHANNEL] * (self._log_of is not None)
+        with self._db.explained(), _as_sqlalchemy():
+            connection = postgres.connect_alone(self._db.engine)
+            try:
+                for channel in channels:
+                    connection.execute(f"LISTEN {channel}")
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
+
+
+class _as_sqlalchemy:
+    """The driver's own errors, in the form that SQLAlchemy gives them everywhere else."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        import psycopg
+
+        if isinstance(error, psycopg.Error):
+            raise DBAPIError("LISTEN", {}, error, connection_invalidated=True) from error

@@ -118,7 +118,7 @@ def _watched(
     query = (
         select(Instance)
         .where(or_(held, turned_up, gone_but_listed))
-        .order_by(Instance.uuid.is_(None), Instance.id)
+        .order_by(Instance.uuid.is_(None), Instance.attempt_id, Instance.id)
     )
     return session.execute(query).scalars().all()
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from jobs import ids
 from jobs.errors import DatabaseError
-from jobs.migrations import HEAD
-from jobs.models import Installation, Leader, Ticket
+from jobs.migrations import CODE, HEAD
+from jobs.models import Agreement, Installation, Leader, Ticket
 from jobs.store.database import Database, ensure_folder
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def open_database(url: str, *, migrate: bool = True) -> Database:
 
 
 def upgrade(database: Database) -> tuple[str | None, str]:
-    """Create or migrate the database, all or nothing. Returns the revisions before and after."""
+    """Create or migrate the database, all or nothing. Returns the revisions before and after.
+
+    One that newer code has migrated, and that this code can work with, is left as it is.
+    """
     from alembic import command  # loaded only where there is something to migrate
 
     config = _config()
@@ -57,8 +60,12 @@ def upgrade(database: Database) -> tuple[str | None, str]:
         try:
             with connection.execution_options(begin="BEGIN IMMEDIATE").begin():
                 if not database.sqlite:
+                    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
+                    connection.execute(text("SET LOCAL statement_timeout = 0"))
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
                 before = _revision(connection)
+                if before is not None and _serves(connection, before):
+                    return before, before
                 _refuse_strangers(database, connection, before)
                 if before != HEAD:
                     config.attributes["connection"] = connection
@@ -79,10 +86,10 @@ def revision(database: Database) -> str | None:
 
 
 def check(database: Database) -> None:
-    """Raise DatabaseError unless the database is at the revision of this code."""
+    """Raise DatabaseError unless this code can work with the database as it is."""
     with database.explained(), database.engine.connect() as connection:
         found = _revision(connection)
-        if found == HEAD:
+        if _serves(connection, found):
             return
         _refuse_strangers(database, connection, found)
     raise DatabaseError(f"{database.path or database.shown_url} is not up to date; run `runner db upgrade`.")
@@ -99,14 +106,14 @@ def _ready_sqlite(database: Database) -> None:
         raise ValueError("only a file can be made ready")
     ensure_folder(path.parent)
     # The usual case takes no lock. An empty file is being made by somebody else at this moment.
-    if _size(path) and revision(database) == HEAD:
+    if _size(path) and _is_ready(database):
         return
     lock = FileLock(f"{path}.migrate.lock", timeout=LOCK_SECONDS, mode=0o600)
     try:
         with lock:
             if _size(path) is None:
                 path.touch(mode=0o600)  # before SQLite would make it readable for all
-            if not _size(path) or revision(database) != HEAD:
+            if not _size(path) or not _is_ready(database):
                 upgrade(database)
     except Timeout:
         raise DatabaseError(
@@ -133,6 +140,24 @@ def _revision(connection: Connection) -> str | None:
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return found
+
+
+def _is_ready(database: Database) -> bool:
+    with database.explained(), database.engine.connect() as connection:
+        return _serves(connection, _revision(connection))
+
+
+def _serves(connection: Connection, found: str | None) -> bool:
+    """Whether this code can work with a database at this revision: its own, or a newer one that allows it.
+
+    A migration only adds to what the code of before knows; one that cannot says so in ``least_code``.
+    """
+    if found == HEAD:
+        return True
+    if found is None or found in _known_revisions() or not inspect(connection).has_table("agreement"):
+        return False
+    least = connection.execute(select(Agreement.least_code)).scalar()
+    return least is not None and least <= CODE
 
 
 def _refuse_strangers(database: Database, connection: Connection, found: str | None) -> None:

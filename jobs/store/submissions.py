@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs import ids
@@ -17,7 +16,7 @@ from jobs.models import Job, JobEvent
 from jobs.spec import Spec
 from jobs.states import FINAL, Event, State, Who, next_state
 from jobs.store.database import Database
-from jobs.store.transitions import Change, Person, Stale, move
+from jobs.store.transitions import Change, Person, move
 
 CANCELLED = "cancelled_by_user"
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,14 +36,9 @@ def submit(db: Database, specs: Sequence[Spec]) -> list[Submitted]:
 
     Raises InvalidJob where a key is used again for another command.
     """
-    for tries_left in (2, 1, 0):
-        try:
-            with db.write() as session:
-                return _submit(session, db.now(session), specs)
-        except IntegrityError:  # another process has taken one of the keys since we looked for them
-            if not tries_left:
-                raise
-    raise AssertionError("unreachable")
+    # Whether a key is there already is something to decide; a job without one asks nobody.
+    with db.write(alone=any(spec.key is not None for spec in specs)) as session:
+        return _submit(session, db.now(session), specs)
 
 
 def request_cancel(db: Database, job_id: str) -> State:
@@ -52,35 +46,31 @@ def request_cancel(db: Database, job_id: str) -> State:
 
     Asking twice, or for a job that is final, changes nothing. Raises JobNotFound.
     """
-    while True:
-        with db.write() as session:
-            now = db.now(session)
-            found = session.execute(select(Job.state).where(Job.id == job_id)).scalar()
-            if found is None:
-                raise JobNotFound(f"No job has the id {job_id!r}; `runner ls` shows those that there are.")
-            state = State(found)
-            if state in FINAL:
-                return state
-            session.execute(
-                update(Job)
-                .where(Job.id == job_id, Job.cancel_requested_at.is_(None))
-                .values(cancel_requested_at=now)
-            )
-            if state is not State.QUEUED:
-                return state
-            try:
-                return move(
-                    session,
-                    now,
-                    Event.CANCELLED,
-                    job_id=job_id,
-                    state=state,
-                    attempt_id=None,
-                    guard=Person(),
-                    change=Change(CANCELLED, "cancelled before anything was rented"),
-                )
-            except Stale:  # a worker admitted it between our two statements: look again
-                session.rollback()
+    with db.write() as session:
+        now = db.now(session)
+        found = session.execute(select(Job.state).where(Job.id == job_id)).scalar()
+        if found is None:
+            raise JobNotFound(f"No job has the id {job_id!r}; `runner ls` shows those that there are.")
+        state = State(found)
+        if state in FINAL:
+            return state
+        session.execute(
+            update(Job)
+            .where(Job.id == job_id, Job.cancel_requested_at.is_(None))
+            .values(cancel_requested_at=now)
+        )
+        if state is not State.QUEUED:
+            return state
+        return move(
+            session,
+            now,
+            Event.CANCELLED,
+            job_id=job_id,
+            state=state,
+            attempt_id=None,
+            guard=Person(),
+            change=Change(CANCELLED, "cancelled before anything was rented"),
+        )
 
 
 def _submit(session: Session, now: datetime, specs: Sequence[Spec]) -> list[Submitted]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from jobs import ids
@@ -22,6 +23,8 @@ from jobs.store.observing import Findings, Listed, Sighting
 from jobs.store.transitions import AttemptLease, Lead
 from jobs.views import JobView
 
+ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 PRICE = 1_200_000
 """Micro-dollars an hour: 2 cents a minute."""
 ROOM = Limits(max_instances=1000, max_burn=None)
@@ -36,6 +39,8 @@ class Clock:
         self.now = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
         db.clock = self.read  # type: ignore[method-assign]
         db.now = lambda session: self.now  # type: ignore[method-assign]
+        db.time = self.read  # type: ignore[method-assign]
+        db.contact.seconds = lambda: float("inf")  # type: ignore[method-assign]
 
     def read(self) -> datetime:
         return self.now

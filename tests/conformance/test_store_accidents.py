@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.pool import QueuePool
 
 from jobs.errors import DatabaseError
+from jobs.states import State
 from jobs.store import database as database_module
-from jobs.store import leases, reads
+from jobs.store import leases, postgres, reads, submissions
 from jobs.store.database import Database
 from jobs.store.schema import open_database
-from tests.conformance.store_kit import python, submit
+from tests.conformance.store_kit import ON_POSTGRESQL, ON_SQLITE, python, submit
 from tests.waiting import wait_until
 
 NOBODY = 65534
@@ -65,11 +67,12 @@ def test_killed_while_it_submits(database_url: str, db: Database) -> None:
     kept = {job.id for job in reads.listing(db)}
     assert set(answered) <= kept
     assert len(kept) <= len(answered) + 1
-    with sqlite3.connect(str(db.path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
+    if db.sqlite:
+        with db.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
 
 
+@ON_SQLITE
 def test_a_database_that_stays_locked(
     database_url: str, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +84,44 @@ def test_a_database_that_stays_locked(
     impatient.close()
 
 
+@ON_POSTGRESQL
+def test_a_turn_that_does_not_come(database_url: str, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody decides for too long: who waits for its turn is told so."""
+    job_id = submit(db)
+    monkeypatch.setattr(postgres, "SESSION_SETTINGS", {**postgres.SESSION_SETTINGS, "lock_timeout": "200ms"})
+    with closing(open_database(database_url)) as impatient:
+        with db.write(), pytest.raises(DatabaseError, match="too busy"):
+            submissions.request_cancel(impatient, job_id)
+        assert submissions.request_cancel(impatient, job_id) is State.CANCELLED
+
+
+@ON_POSTGRESQL
+def test_one_that_is_stopped_while_it_decides(
+    database_url: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGSTOP in the middle of a transaction: the server ends it, and the others go on."""
+    job_id = submit(db)
+    code = """
+import sys
+from jobs.store import postgres
+from jobs.store.schema import open_database
+postgres.SESSION_SETTINGS = {**postgres.SESSION_SETTINGS, "idle_in_transaction_session_timeout": "300ms"}
+database = open_database(sys.argv[1])
+with database.write():
+    print("deciding", flush=True)
+    sys.stdin.readline()
+"""
+    child = python(code, database_url)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "deciding\n"
+    child.send_signal(signal.SIGSTOP)
+    assert submissions.request_cancel(db, job_id) is State.CANCELLED
+    child.send_signal(signal.SIGCONT)
+    _, error = child.communicate("\n", timeout=60)
+    assert child.returncode == 1
+    assert "DatabaseError" in error
+
+
 def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
     job_id = submit(db)
     with db.write():
@@ -89,7 +130,7 @@ def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
 
 def test_a_writer_waits_for_its_turn(db: Database) -> None:
     done: list[str] = []
-    thread = threading.Thread(target=lambda: done.append(submit(db)))
+    thread = threading.Thread(target=lambda: done.append(submit(db, key="one")))
     with db.write():
         thread.start()
         assert not done
@@ -100,13 +141,15 @@ def test_a_writer_waits_for_its_turn(db: Database) -> None:
 def test_too_many_threads_at_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = db.engine.pool
     monkeypatch.setattr(pool, "_timeout", 0.1)
-    held = [db.engine.connect() for _ in range(8 + 56)]
+    assert isinstance(pool, QueuePool)
+    held = [db.engine.connect() for _ in range(pool.size() + pool._max_overflow)]
     with pytest.raises(DatabaseError, match="Too many threads"):
         submit(db)
     for connection in held:
         connection.close()
 
 
+@ON_SQLITE
 def test_full_by_a_limit_on_the_size_of_files(database_url: str, db: Database) -> None:
     """As a quota, or a full disk: a sentence, and nothing is half written."""
     db.close()
@@ -257,6 +300,7 @@ def test_a_folder_that_cannot_be_made(shared: Path) -> None:
     assert "permission denied" in _poor(f"sqlite:///{shared / 'deeper' / 'runner.db'}")
 
 
+@ON_SQLITE
 def test_a_broken_database_does_not_silence_the_sentence(db: Database) -> None:
     """The file is replaced by rubbish under an open database."""
     assert db.path is not None

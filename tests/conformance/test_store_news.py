@@ -5,14 +5,19 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from jobs.errors import DatabaseError
-from jobs.store import reads
+from jobs.store import leases, logs, reads, schema
 from jobs.store.database import Database
+from jobs.store.logs import Append
 from jobs.store.news import News
-from tests.conformance.store_kit import python, submit
+from jobs.store.transitions import AttemptLease
+from tests.conformance.store_kit import ON_POSTGRESQL, ON_SQLITE, World, python, submit
+from tests.servers import Postgres
 from tests.waiting import wait_until
 
 
@@ -71,6 +76,7 @@ def test_waiting_ends_with_the_word_to_stop(db: Database) -> None:
     assert heard == [False]
 
 
+@ON_SQLITE
 def test_listening_holds_no_picture_of_the_database(db: Database) -> None:
     """A listener must not keep the write-ahead log from being written back."""
     with News(db) as news:
@@ -82,6 +88,7 @@ def test_listening_holds_no_picture_of_the_database(db: Database) -> None:
         assert (busy, pages, written) == (0, 0, 0)
 
 
+@ON_SQLITE
 def test_a_database_that_breaks_is_a_sentence(db: Database) -> None:
     assert db.path is not None
     db.close()
@@ -90,3 +97,45 @@ def test_a_database_that_breaks_is_a_sentence(db: Database) -> None:
     db.path.write_bytes(b"rubbish" * 1000)
     with pytest.raises(DatabaseError, match="not a database"):
         News(db)
+
+
+@ON_POSTGRESQL
+def test_the_bytes_of_a_log_are_news_to_who_follows_it(world: World) -> None:
+    """A hundred talkative jobs must not wake everybody."""
+    followed, attempt_id, lease = world.run()
+    _, other_attempt, other_lease = world.run()
+
+    def write(attempt_id: str, lease: AttemptLease) -> None:
+        assert logs.append(world.db, [Append(attempt_id, lease.owner, lease.fence, 0, b"x", 1)]) == [True]
+
+    with News(world.db) as jobs_only, News(world.db, log_of=followed) as follower:
+        write(other_attempt, other_lease)
+        assert not jobs_only.changed()
+        assert not follower.changed()
+        write(attempt_id, lease)
+        assert not jobs_only.changed()
+        assert follower.wait(30)
+        leases.heartbeat(world.db, world.owner, [attempt_id])
+        assert not follower.changed()
+
+
+def test_a_server_that_is_started_again(home: Path) -> None:
+    """While it is away that is a sentence; afterwards everything may be news."""
+    server = Postgres()
+    try:
+        server.start()
+        with closing(Database(server.url())) as db:
+            schema.upgrade(db)
+            with News(db) as news:
+                server.stop()
+                with pytest.raises(DatabaseError, match="cannot be reached"):
+                    news.wait(30)
+                with pytest.raises(DatabaseError, match="cannot be reached"):
+                    news.changed()
+                server.start()
+                assert news.changed()
+                assert not news.changed()
+                submit(db)
+                assert news.wait(30)
+    finally:
+        server.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -15,13 +16,27 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from jobs.errors import DatabaseError, InvalidSettings
-from jobs.migrations import HEAD
-from jobs.models import Attempt, Base, Installation, Job, Leader, Ticket
+from jobs.migrations import CODE, HEAD
+from jobs.models import Agreement, Attempt, Base, Installation, Job, Leader, Ticket
 from jobs.states import State
 from jobs.store import schema
 from jobs.store.database import Database
 from jobs.store.schema import MIGRATIONS, open_database
-from tests.conformance.store_kit import World, python, submit
+from tests.conformance.store_kit import ON_POSTGRESQL, ON_SQLITE, World, python, submit
+
+
+def _ready(url: str) -> Database:
+    """The database, made or migrated first: on PostgreSQL only `runner db upgrade` does that."""
+    database = Database(url)
+    if not database.sqlite:
+        try:
+            with database.explained():
+                schema.upgrade(database)
+        except BaseException:
+            database.close()
+            raise
+    database.close()
+    return open_database(url)
 
 
 def test_models_equal_migrations(db: Database) -> None:
@@ -32,20 +47,27 @@ def test_models_equal_migrations(db: Database) -> None:
 
 def test_checks_and_partial_indexes_equal_those_of_the_models(database_url: str, db: Database) -> None:
     """What alembic does not compare: the very words of the tables, side by side."""
-    assert db.path is not None
-    other = Database(f"sqlite:///{db.path.with_name('models.db')}")
-    try:
-        Base.metadata.create_all(other.engine)
-        assert _words(db) == _words(other)
-    finally:
-        other.close()
+    found = _words(db)
+    with db.engine.begin() as connection:
+        Base.metadata.drop_all(connection)
+        Base.metadata.create_all(connection)
+    assert found == _words(db)
 
 
 def _words(database: Database) -> dict[str, list[str]]:
+    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'"
+    if not database.sqlite:
+        query = """
+            SELECT conrelid::regclass || ' ' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+                WHERE connamespace = 'public'::regnamespace
+            UNION ALL SELECT tablename || ' ' || indexname, indexdef FROM pg_indexes
+                WHERE schemaname = 'public' AND tablename != 'alembic_version'
+            UNION ALL SELECT table_name || ' ' || column_name,
+                concat_ws(' ', data_type, character_maximum_length, is_nullable)
+                FROM information_schema.columns
+                WHERE table_schema = 'public' AND table_name != 'alembic_version'"""
     with database.engine.connect() as connection:
-        rows = connection.execute(
-            text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'")
-        ).all()
+        rows = connection.execute(text(query)).all()
     return {
         name: sorted(line.strip().rstrip(",") for line in sql.splitlines() if line.strip())
         for name, sql in rows
@@ -57,7 +79,7 @@ def test_head_is_the_last_migration(db: Database) -> None:
 
 
 def test_the_first_rows_are_there_once(database_url: str, db: Database) -> None:
-    open_database(database_url).close()
+    _ready(database_url).close()
     assert schema.upgrade(db) == (HEAD, HEAD)
     with db.read() as session:
         assert len(session.execute(select(Installation)).all()) == 1
@@ -74,9 +96,9 @@ def test_a_migration_that_dies_in_the_middle_leaves_nothing(
 
     monkeypatch.setattr(schema, "_first_rows", dies)
     with pytest.raises(KeyboardInterrupt):
-        open_database(database_url)
+        _ready(database_url)
     monkeypatch.undo()
-    database = open_database(database_url)
+    database = _ready(database_url)
     with database.read() as session:
         assert schema.installation_id(session)
     database.close()
@@ -87,13 +109,14 @@ def test_killed_while_it_migrates(database_url: str) -> None:
     code = """
 import os, signal, sys
 from jobs.store import schema
+from tests.conformance.test_store_schema import _ready
 schema._first_rows = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-schema.open_database(sys.argv[1])
+_ready(sys.argv[1])
 """
     child = python(code, database_url)
     child.communicate(timeout=60)
     assert child.returncode == -9
-    database = open_database(database_url)
+    database = _ready(database_url)
     with database.read() as session:
         assert schema.installation_id(session)
     database.close()
@@ -102,9 +125,10 @@ schema.open_database(sys.argv[1])
 def test_many_come_first_at_once(database_url: str) -> None:
     code = """
 import sys
-from jobs.store.schema import installation_id, open_database
+from jobs.store.schema import installation_id
+from tests.conformance.test_store_schema import _ready
 sys.stdin.readline()
-database = open_database(sys.argv[1])
+database = _ready(sys.argv[1])
 with database.read() as session:
     print(installation_id(session))
 database.close()
@@ -119,6 +143,15 @@ database.close()
     assert len({answer for answer, _ in answers}) == 1
 
 
+@ON_POSTGRESQL
+def test_postgresql_is_migrated_only_when_somebody_says_so(database_url: str) -> None:
+    assert "run `runner db upgrade`" in _sentence(database_url)
+    with closing(Database(database_url)) as database:
+        assert schema.upgrade(database) == (None, HEAD)
+    open_database(database_url).close()
+
+
+@ON_SQLITE
 def test_the_file_is_private(db: Database) -> None:
     assert db.path is not None
     for path in db.path.parent.iterdir():
@@ -145,6 +178,8 @@ def test_an_unborn_database_is_not_made_by_a_look(home: Path) -> None:
         "sqlite:///runner.db?timeout=1",
         "mysql://u:secret@h/d",
         "postgresql://u:secret@h:x/d",
+        "postgresql://u:secret@h",
+        "postgresql+asyncpg://u:secret@h/d",
     ],
 )
 def test_an_address_that_makes_no_sense(url: str) -> None:
@@ -281,9 +316,16 @@ def test_another_applications_alembic(home: Path) -> None:
 
 
 def test_a_newer_database(database_url: str, db: Database) -> None:
-    assert db.path is not None
-    db.close()
-    _sqlite(db.path, "UPDATE alembic_version SET version_num = '9999'")
+    """What newer code has migrated serves older code as well, until it says that it does not."""
+    with db.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    open_database(database_url).close()
+    assert schema.upgrade(db) == ("9999", "9999")
+    with db.write() as session:
+        session.execute(update(Agreement).values(least_code=CODE + 1))
+    assert "newer version" in _sentence(database_url)
+    with db.write() as session:
+        session.execute(text("DROP TABLE agreement"))
     assert "newer version" in _sentence(database_url)
 
 
@@ -292,6 +334,7 @@ def test_not_a_database(home: Path) -> None:
     assert "is not a database" in _sentence(f"sqlite:///{home / 'runner.db'}")
 
 
+@ON_SQLITE
 def test_a_damaged_database(database_url: str, db: Database) -> None:
     assert db.path is not None
     db.close()
