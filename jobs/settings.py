@@ -55,9 +55,16 @@ class Settings:
     ssh_key: Path
     host_keys: Literal["verify", "accept-new"] | None
     max_log_bytes: int
+    secret_key: Secret | None
+    artifacts_url: str | None
     notify_url: Secret | None
     retention: int | None
     sources: Mapping[str, str] = field(repr=False, compare=False, default_factory=dict)
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether the database is a file of this computer, which one service serves alone."""
+        return self.database_url.startswith("sqlite")
 
     def required_token(self) -> Secret:
         """The API token. Raises InvalidToken where there is none."""
@@ -174,6 +181,8 @@ _SETTINGS: Mapping[str, _Setting] = {
     "ssh_key": _Setting("RUNNER_SSH_KEY", None, values.read_path),
     "host_keys": _Setting("RUNNER_HOST_KEYS", None, values.read_host_keys),
     "max_log_bytes": _Setting("RUNNER_MAX_LOG_BYTES", 1024**3, parse_size),
+    "secret_key": _Setting("RUNNER_SECRET_KEY", None, values.read_secret_keys, Secret.reveal),
+    "artifacts_url": _Setting("RUNNER_ARTIFACTS_URL", None, values.read_artifacts_url),
     "notify_url": _Setting("RUNNER_NOTIFY_URL", None, values.read_notify_url, Secret.reveal),
     "retention": _Setting("RUNNER_RETENTION", None, values.read_retention, "{}s".format),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
@@ -218,6 +219,28 @@ def read_path(value: object, what: str) -> Path:
 
 def read_retention(value: Any, what: str) -> int:
     return parse_duration(value, what, least=60, most=100 * 365 * DAY)
+
+
+def read_secret_keys(value: object, what: str) -> Secret:
+    """Keys of 32 bytes in URL-safe base64, separated by commas."""
+    texts = [text.strip() for text in value.split(",")] if isinstance(value, str) else []
+    try:
+        sound = bool(texts) and all(len(urlsafe_b64decode(text)) == 32 for text in texts)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise InvalidSettings(
+            f"{what} must be 32 bytes in URL-safe base64, or several such keys separated by commas; make one "
+            "with: python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+        )
+    return Secret(",".join(texts))
+
+
+def read_artifacts_url(value: object, what: str) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or not text.isprintable():
+        raise InvalidSettings(f"{what} must be a folder or an address such as s3://bucket/prefix.")
+    return text
 
 
 def read_notify_url(value: object, what: str) -> Secret:

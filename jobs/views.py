@@ -84,14 +84,20 @@ class EventView:
 
 @dataclass(frozen=True)
 class WorkerView:
-    """A worker that lives. ``note``: what it cannot do at present, for people."""
+    """A worker that lives. ``note``: what it cannot do at present, for people.
+
+    ``seats``: how many jobs it attends to at most; ``busy``: to how many it does.
+    """
 
     id: str
     host: str
     pid: int
     version: str
     seats: int
+    busy: int
+    leads: bool
     started_at: datetime
+    heartbeat_at: datetime
     note: str | None
 
 

@@ -12,44 +12,37 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from jobs import ids
-from jobs.errors import ApiError, DatabaseError, InvalidToken, RunnerError, ServiceUnavailable
+from jobs.errors import DatabaseError, ServiceUnavailable
 from jobs.settings import Settings, as_environ
 from jobs.store import doom, leases, locks, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
 from jobs.values import fingerprint
 from jobs.views import WorkerView
+from runner import serving
 
 if TYPE_CHECKING:
-    from workers.cloud.client import Cloud
+    from workers.app import Engine
 
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
 """How long a service that was started in the background stays after the last job is final."""
 START_SECONDS = 30.0
-STOP_SECONDS = 10.0
-"""How long a service may take to hand everything back."""
-LEAVE_SECONDS = 7.5
-"""How long of that it waits for what hangs."""
-TOKEN_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 NOT_THE_SERVICES = frozenset(
     {
@@ -116,11 +109,9 @@ def serve(
     the main thread. Raises ServiceUnavailable where another service is there already or the account is not
     the one of before, InvalidToken without a token, and DatabaseError.
     """
-    from workers.app import Engine  # Celery and paramiko: only a service needs them
     from workers.cloud.client import Cloud
     from workers.ssh.keys import ensure_key
     from workers.steps import account
-    from workers.steps.context import Context
     from workers.steps.gate import DatabaseGate
 
     token = settings.required_token()
@@ -128,7 +119,7 @@ def serve(
     stopping = threading.Event()
     gate = DatabaseGate(db, stopping, settings.api_rate)
     with (
-        _closing(db),
+        closing(db),
         _locked(settings, background, leaves=idle_seconds is not None),
         Cloud(settings.api_url, token, gate=gate, stopping=stopping) as cloud,
     ):
@@ -138,42 +129,19 @@ def serve(
         # Fewer instances may be allowed now than there were when those that live were rented.
         seats = max(settings.max_instances, len(doom.instances(db)))
         key = ensure_key(settings.ssh_key)
-        _check_token(cloud)
+        serving.check_token(cloud)
         if not new_account:
             account.check(db, cloud, settings.api_url, token.reveal())
         account.remember(db, settings.api_url, token.reveal())
-        leases.sign_on(db, owner, host=socket.gethostname(), pid=os.getpid(), version=_version(), seats=seats)
+        leases.sign_on(db, owner, serving.me(), seats)
+        log.info("serving %s (pid %d)", db.path, os.getpid())
+        worker = serving.Worker(settings, db, cloud, key, owner, seats, stopping)
 
-        def context(engine: Engine) -> Context:
-            return Context(settings, db, cloud, key, owner, engine, stopping)
+        def leave_when_idle(engine: Engine) -> None:
+            assert idle_seconds is not None
+            _leave_when_idle(engine, db, idle_seconds)
 
-        engine = Engine(context, seats=seats)
-
-        def stop_engine() -> None:
-            engine.stop()
-            threading.Thread(target=_leave_in_time, args=(db, owner), daemon=True).start()
-
-        with _signals(stop_engine, db):
-            if idle_seconds is not None:
-                threading.Thread(
-                    target=_leave_when_idle, args=(engine, db, idle_seconds), daemon=True
-                ).start()
-            log.info("serving %s (pid %d)", db.path, os.getpid())
-            try:
-                engine.run()
-            finally:
-                leases.leave(db, owner)
-                log.info("the service has handed everything back")
-
-
-def _leave_in_time(db: Database, owner: str) -> None:
-    """End the process although a call hangs: whatever it does, the next service finds out what came of it."""
-    time.sleep(LEAVE_SECONDS)
-    log.warning("a call still waits for its answer; leaving without it")
-    giver = threading.Thread(target=leases.leave, args=(db, owner), daemon=True)
-    giver.start()
-    giver.join(STOP_SECONDS - LEAVE_SECONDS - 1)
-    os._exit(os.EX_OK)
+        worker.work(beside=None if idle_seconds is None else leave_when_idle, say_what_lives=True)
 
 
 def start_in_background(settings: Settings, *, idle: bool = True, new_account: bool = False) -> Running:
@@ -231,7 +199,7 @@ def check_account(settings: Settings, db: Database) -> None:
     token = settings.required_token()
     gate = DatabaseGate(db, threading.Event(), settings.api_rate)
     with Cloud(settings.api_url, token, gate=gate) as cloud:
-        _check_token(cloud)
+        serving.check_token(cloud)
         account.check(db, cloud, settings.api_url, token.reveal())
 
 
@@ -253,7 +221,7 @@ def stop(settings: Settings) -> int | None:
         raise ServiceUnavailable(
             f"The service (pid {running.pid}) belongs to another user; stop it as that one."
         ) from None
-    seconds = STOP_SECONDS + 5
+    seconds = serving.STOP_SECONDS + 5
     end = time.monotonic() + seconds
     while find(settings) is not None:
         if time.monotonic() > end:
@@ -277,11 +245,11 @@ def having(settings: Settings, db: Database) -> Iterator[None]:
             running = find(settings)
             # Another pid: `runner up` has taken over, and stays.
             if started is not None and running is not None and running.pid == started.pid:
-                if not live_machines(db) and not by_others():
+                if not serving.live_machines(db) and not by_others():
                     stop(settings)
-                    if live_machines(db):  # rented in this very moment
+                    if serving.live_machines(db):  # rented in this very moment
                         running = start_in_background(settings)
-                if machines := live_machines(db):
+                if machines := serving.live_machines(db):
                     warnings.warn(_goes_on(running, machines), RuntimeWarning, stacklevel=3)
 
 
@@ -290,14 +258,6 @@ def _goes_on(running: Running, machines: list[str]) -> str:
         f"machines are rented: {'; '.join(machines)}. The service (pid {running.pid}) goes on until they are "
         f"ended, and leaves {IDLE_SECONDS:.0f} s after the last job; `runner status` shows it."
     )
-
-
-def live_machines(db: Database) -> list[str]:
-    """A line for each machine that is rented now, or may be: a deploy may be under way."""
-    return [
-        f"{row.name} ({row.product}, {row.state}), expires {row.expires_at:%Y-%m-%d %H:%M} UTC"
-        for row in doom.instances(db)
-    ]
 
 
 @contextmanager
@@ -339,69 +299,10 @@ class _Occupied(ServiceUnavailable):
     exit_code = 1
 
 
-def _check_token(cloud: Cloud) -> None:
-    """A token that is refused is refused for every job; an API that does not answer may answer later."""
-    try:
-        cloud.validate_token(deadline_s=TOKEN_SECONDS)
-    except InvalidToken:
-        raise
-    except ApiError as error:
-        log.warning("the token could not be checked: %s", error)
-
-
-@contextmanager
-def _closing(db: Database) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        db.close()
-
-
-@contextmanager
-def _signals(stop_engine: Callable[[], None], db: Database) -> Iterator[None]:
-    """The first signal hands everything back; a second one exits at once."""
-    seen = 0
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > 1:
-            os._exit(128 + number)
-        if number == signal.SIGINT:
-            threading.Thread(target=_say_what_lives, args=(db,), daemon=True).start()
-        stop_engine()
-
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a closed terminal, unless under nohup
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _say_what_lives(db: Database) -> None:
-    try:
-        machines = live_machines(db)
-    except RunnerError:
-        return
-    if machines:
-        lines = "\n  ".join(machines)
-        print(
-            f"\nStopping, but these machines stay rented:\n  {lines}\n"
-            "Their commands go on, and stop at their deadlines by themselves; machines are ended only by a\n"
-            "service: `runner up` takes them over, `runner reap` ends those that are past their expiry.",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-def _leave_when_idle(engine: object, db: Database, seconds: float) -> None:
+def _leave_when_idle(engine: Engine, db: Database, seconds: float) -> None:
     """End the service once no job and no machine has needed it for *seconds*, and nobody wants it to stay."""
     idle_since: float | None = None
-    stopping = engine.ctx.stopping  # type: ignore[attr-defined]
+    stopping = engine.ctx.stopping
     while not stopping.wait(min(1.0, seconds / 4)):
         try:
             busy = reads.unfinished(db) > 0 or bool(doom.instances(db))
@@ -416,7 +317,7 @@ def _leave_when_idle(engine: object, db: Database, seconds: float) -> None:
                 idle_since = None
                 continue
             log.info("no job has needed this service for %.0f s", seconds)
-            engine.stop()  # type: ignore[attr-defined]
+            engine.stop()
             return
 
 
@@ -464,10 +365,3 @@ def _last_line(path: Path) -> str:
     except OSError:
         lines = []
     return lines[-1].removeprefix("runner: ") if lines else "it said nothing"
-
-
-def _version() -> str:
-    try:
-        return version("gpu-job-runner")
-    except PackageNotFoundError:
-        return "unknown"

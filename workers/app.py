@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -21,6 +23,7 @@ from celery.worker import WorkController, state
 from kombu.exceptions import OperationalError
 
 from jobs.errors import RunnerError
+from jobs.subject import about
 from workers import embedded
 from workers.attendants import Attendants
 from workers.observer import Observer
@@ -33,6 +36,10 @@ log = logging.getLogger(__name__)
 QUEUE = "gpu-job-runner"
 RING_EXPIRES = 30
 TASK_THREADS = 12
+CONNECT_SECONDS = 3.0
+SOCKET_SECONDS = 5.0
+BROKER_AGAIN_SECONDS = 5.0
+"""How long a broker that could not be reached is left alone."""
 MOST_ADMISSIONS = 8
 """How many of the threads may wait for deploys: the end of a machine must never queue behind its like."""
 
@@ -44,15 +51,20 @@ class _Loader(AppLoader):
         return {}
 
 
-def make_app(broker_url: str | None) -> Celery:
-    """The app; without a broker its messages stay in this process's memory. A worker brings the tasks."""
+def make_app(broker_url: str | None, *, ours: bool = True) -> Celery:
+    """The app; without a broker its messages stay in this process's memory. A worker brings the tasks.
+
+    *ours*: the process is a worker of ours, and not a program that may have a Celery app of its own.
+    """
     app = Celery("gpu-job-runner", loader=_Loader, fixups=[], set_as_current=False, changes={})
-    # Else Celery makes a default app of its own where it needs one, and that imports a `celeryconfig`.
-    app.set_default()
+    if ours:  # else Celery makes a default app of its own where it needs one, which imports a `celeryconfig`
+        app.set_default()
     app.backend_cls = "disabled"  # CELERY_RESULT_BACKEND in the environment wins over everything else
     app.conf.update(
         broker_url=broker_url or "memory://localhost//",
         broker_transport=None if broker_url else "workers.embedded:Transport",
+        broker_transport_options=_transport_options(broker_url),
+        broker_connection_timeout=CONNECT_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         task_default_queue=QUEUE,
@@ -69,6 +81,18 @@ def make_app(broker_url: str | None) -> Celery:
     return app
 
 
+def _transport_options(broker_url: str | None) -> dict[str, Any]:
+    """What keeps a Redis that hangs, or went away without a word, from hanging us."""
+    if broker_url is None or not broker_url.startswith(("redis", "rediss", "sentinel")):
+        return {}
+    return {
+        "socket_timeout": SOCKET_SECONDS,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    }
+
+
 class Engine:
     """One worker: the Celery worker with its two bootsteps, around a context."""
 
@@ -80,7 +104,11 @@ class Engine:
         self.attendants = Attendants(self.ctx, seats)
         self.observer = Observer(self.ctx)
         self.observer.on_news.append(self.attendants.woken)
+        self.drained: str | None = None  # why it stopped by itself
         self._worker: Any = None
+        self._tasks: dict[str, Callable[..., None]] = {}
+        self._here = ThreadPoolExecutor(TASK_THREADS, thread_name_prefix="here")
+        self._silent_until = 0.0
         self._register()
 
     # The bells: messages for whoever is free, and a word to the observer of this very process.
@@ -97,14 +125,17 @@ class Engine:
     def observe(self) -> None:
         self.observer.look_at_cloud()
 
-    def run(self, ready: Callable[[], None] | None = None) -> None:
+    def drain(self, why: str) -> None:
+        log.error("%s", why)
+        self.drained = why
+        self.stop()
+
+    def run(self) -> None:
         """Work until :meth:`stop` is called; returns when everything has been handed back."""
         state.should_stop = None
         state.should_terminate = None
         if self.ctx.stopping.is_set():
             return  # asked to stop before it began
-        if ready is not None:
-            threading.Thread(target=ready, name="ready", daemon=True).start()
         self._worker = WorkController(
             app=self.app,
             pool_cls="threads",
@@ -116,7 +147,10 @@ class Engine:
             loglevel=logging.WARNING,
             quiet=True,
         )
-        self._worker.start()
+        try:
+            self._worker.start()
+        finally:
+            self._here.shutdown(wait=False, cancel_futures=True)
 
     def stop(self) -> None:
         """Begin to stop; safe to call from a signal handler and from any thread."""
@@ -125,35 +159,49 @@ class Engine:
         embedded.ring()
 
     def _send(self, task: str, *args: str) -> None:
+        """Ring for whoever is free; while the broker cannot be reached, answer the bell ourselves."""
         if self.ctx.stopping.is_set():
             return
-        try:
-            self.app.send_task(
-                task, args=args, queue=QUEUE, expires=RING_EXPIRES, retry=False, ignore_result=True
-            )
-        except OperationalError as error:
-            log.warning("the broker cannot be rung: %s", error)
+        if time.monotonic() >= self._silent_until:
+            try:
+                self.app.send_task(
+                    task, args=args, queue=QUEUE, expires=RING_EXPIRES, retry=False, ignore_result=True
+                )
+            except OperationalError as error:
+                log.warning("the broker cannot be rung, this worker does what it can: %s", error)
+                self._silent_until = time.monotonic() + BROKER_AGAIN_SECONDS
+            else:
+                return
+        with suppress(RuntimeError):  # it has been shut down: we are leaving
+            self._here.submit(self._tasks[task], *args)
 
     def _register(self) -> None:
         ctx, attendants = self.ctx, self.attendants
         admissions = threading.Semaphore(MOST_ADMISSIONS)
 
-        @self.app.task(name="admit", ignore_result=True)
+        def task(name: str) -> Callable[[Callable[..., None]], None]:
+            def register(function: Callable[..., None]) -> None:
+                self._tasks[name] = function
+                self.app.task(name=name, ignore_result=True)(function)
+
+            return register
+
+        @task("admit")
         def _admit(job_id: str) -> None:
             if not admissions.acquire(blocking=False):
                 return  # the observer rings again
             try:
-                with _one_line("admit"):
+                with about(job=job_id), _one_line("admit"):
                     admit(ctx, job_id)
             finally:
                 admissions.release()
 
-        @self.app.task(name="attend", ignore_result=True)
+        @task("attend")
         def _attend(attempt_id: str) -> None:
-            with _one_line("attend"):
+            with about(attempt=attempt_id), _one_line("attend"):
                 attendants.offer(attempt_id)
 
-        @self.app.task(name="terminate", ignore_result=True)
+        @task("terminate")
         def _terminate() -> None:
             with _one_line("terminate"):
                 terminate(ctx)

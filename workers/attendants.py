@@ -12,9 +12,10 @@ import threading
 import time
 
 from jobs.errors import DatabaseError
-from jobs.store import leases
+from jobs.store import agreement, leases
 from jobs.store.leases import Held
 from jobs.store.transitions import AttemptLease
+from jobs.subject import about
 from workers.steps.attend import attend
 from workers.steps.context import Context
 from workers.steps.control import Control
@@ -100,7 +101,8 @@ class Attendants:
     def _attend(self, attempt_id: str, lease: AttemptLease, control: Control) -> None:
         assert self._book is not None
         try:
-            attend(self._ctx, attempt_id, lease, control, self._book)
+            with about(attempt=attempt_id):
+                attend(self._ctx, attempt_id, lease, control, self._book)
         except DatabaseError as error:
             log.warning("attempt %s is put down: %s", attempt_id, error)
         except Exception:
@@ -129,6 +131,8 @@ class Attendants:
                 if time.monotonic() >= next_heartbeat:
                     held = leases.heartbeat(self._ctx.db, self._ctx.owner, [id_ for id_, _ in busy])
                     next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+                    if (why := agreement.too_old(self._ctx.db)) and not self._ctx.stopping.is_set():
+                        self._ctx.bells.drain(why)
                 else:
                     held = leases.held(self._ctx.db, self._ctx.owner)
                 self._tell(busy, held)

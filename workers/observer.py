@@ -150,7 +150,7 @@ class Observer:
 
     def _observe(self, lead: Lead, wanted: Wanted) -> None:
         ctx = self._ctx
-        began_at, began = ctx.db.clock(), time.monotonic()
+        began_at, began = ctx.db.time(), time.monotonic()
         self._last_began = began
         self._next_listing = began + (HURRIED if wanted.hurried else CALM if wanted.live else QUIET)
         try:

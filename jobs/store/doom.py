@@ -24,6 +24,8 @@ LAG = timedelta(seconds=90)
 """How far the listing may be behind what happened."""
 
 DOOMABLE = ("live", "warm")
+RENTED = ("intended", "unknown", "live", "warm", "doomed")
+"""States of an instance in which it is, or may be, on the account."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,12 @@ def instances(db: Database) -> list[Instance]:
     with db.read() as session:
         return list(
             session.execute(
-                select(Instance)
-                .where(Instance.state.in_(("intended", "unknown", "live", "warm", "doomed")))
-                .order_by(Instance.id)
+                select(Instance).where(Instance.state.in_(RENTED)).order_by(Instance.id)
             ).scalars()
         )
+
+
+def any_rented(session: Session) -> bool:
+    """Whether any instance is, or may be, on the account."""
+    found = session.execute(select(Instance.id).where(Instance.state.in_(RENTED)).limit(1)).first()
+    return found is not None

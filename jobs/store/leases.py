@@ -25,6 +25,7 @@ from jobs.views import WorkerView
 LEASE = timedelta(seconds=15)
 ADMISSION = timedelta(seconds=60)
 """A job's lease is not renewed: admission asks the API a few things, and is over, or was forgotten."""
+FORGOTTEN = timedelta(days=1)
 WORKER_LOST = timedelta(seconds=45)
 """A worker that has not been heard of for three leases is taken for dead in what people see."""
 
@@ -209,22 +210,36 @@ def bury_the_dead(db: Database) -> None:
         )
 
 
-def sign_on(db: Database, owner: str, *, host: str, pid: int, version: str, seats: int) -> None:
+@dataclass(frozen=True)
+class Process:
+    """What the others see of a worker's process. ``version``: of its code."""
+
+    host: str
+    pid: int
+    version: str
+
+
+def sign_on(db: Database, owner: str, process: Process, seats: int) -> None:
     """Tell the others that this worker lives."""
     with db.write() as session:
-        now = db.now(session)
-        session.add(
-            Worker(
-                id=owner,
-                host=host,
-                pid=pid,
-                version=version,
-                seats=seats,
-                started_at=now,
-                heartbeat_at=now,
-                note=None,
-            )
+        add_worker(session, db.now(session), owner, process, seats)
+
+
+def add_worker(session: Session, now: datetime, owner: str, process: Process, seats: int) -> None:
+    """The row of a worker that lives from now on; those of workers that are long dead go."""
+    session.execute(delete(Worker).where(Worker.heartbeat_at < now - FORGOTTEN))
+    session.add(
+        Worker(
+            id=owner,
+            host=process.host,
+            pid=process.pid,
+            version=process.version,
+            seats=seats,
+            started_at=now,
+            heartbeat_at=now,
+            note=None,
         )
+    )
 
 
 def note(db: Database, owner: str, text: str | None) -> None:
@@ -237,7 +252,16 @@ def workers(db: Database) -> list[WorkerView]:
     """The workers that have been heard of lately, the oldest first."""
     with db.read() as session:
         alive = Worker.heartbeat_at > db.now(session) - WORKER_LOST
+        leader = session.execute(select(Leader.owner)).scalar()
         rows = session.execute(select(Worker).where(alive).order_by(Worker.started_at)).scalars()
+        busy: dict[str | None, int] = {
+            row[0]: row[1]
+            for row in session.execute(
+                select(Attempt.lease_owner, func.count())
+                .where(Attempt.lease_owner.is_not(None), Attempt.state != ENDED)
+                .group_by(Attempt.lease_owner)
+            )
+        }
         return [
             WorkerView(
                 id=row.id,
@@ -245,7 +269,10 @@ def workers(db: Database) -> list[WorkerView]:
                 pid=row.pid,
                 version=row.version,
                 seats=row.seats,
+                busy=busy.get(row.id, 0),
+                leads=row.id == leader,
                 started_at=row.started_at,
+                heartbeat_at=row.heartbeat_at,
                 note=row.note,
             )
             for row in rows

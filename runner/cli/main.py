@@ -52,6 +52,8 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("runner.cli.service", "up", "Start the service that makes jobs happen."),
     "down": Entry("runner.cli.service", "down", "Stop the service."),
     "status": Entry("runner.cli.service", "status", "Show the service, the jobs and the machines."),
+    "worker": Entry("runner.cli.worker", "worker", "Work for a shared database, as one of many."),
+    "health": Entry("runner.cli.worker", "health", "Say whether the worker on this host lives."),
     "gpus": Entry("runner.cli.cloud", "gpus", "List what can be rented, with prices and stock."),
     "images": Entry("runner.cli.cloud", "images", "List the images that a machine can start from."),
     "instances": Entry("runner.cli.cloud", "instances", "List every machine on the account."),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import time
 from contextlib import closing
 from typing import Annotated, Any
@@ -16,8 +14,8 @@ from jobs.states import FINAL
 from jobs.store import doom, reads
 from jobs.store.database import Database
 from jobs.store.schema import open_database
-from runner import daemon, present
-from runner.cli import output
+from runner import daemon, present, serving
+from runner.cli import logging, output
 
 
 class _Refused(RunnerError):
@@ -59,7 +57,7 @@ def up(
             f"the service runs in the background (pid {running.pid}); its log: {daemon.log_path(settings)}"
         )
         return
-    _log_to_stderr(background)
+    logging.to_stderr(level_shown=background)
     daemon.serve(settings, background=background, idle_seconds=idle_exit, new_account=new_account)
 
 
@@ -76,7 +74,7 @@ def down(
     running = daemon.find(settings)
     db = open_database(settings.database_url)
     try:
-        machines = daemon.live_machines(db)
+        machines = serving.live_machines(db)
     finally:
         db.close()
     rented = "is" if len(machines) == 1 else "are"
@@ -171,17 +169,3 @@ def _status(settings: Settings, db: Database) -> dict[str, Any]:
             for row in doom.instances(db)
         ],
     }
-
-
-def _log_to_stderr(background: bool) -> None:
-    """What the service does, a line each; the libraries speak up only when something is wrong."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)-7s %(message)s" if background else "%(asctime)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%SZ",
-        force=True,
-    )
-    logging.Formatter.converter = time.gmtime
-    for name in ("workers", "runner", "jobs"):
-        logging.getLogger(name).setLevel(logging.INFO)

@@ -82,7 +82,7 @@ class World:
     first_seen: dict[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        leases.sign_on(self.db, self.owner, host="here", pid=1, version="0", seats=1000)
+        leases.sign_on(self.db, self.owner, leases.Process("here", 1, "0"), 1000)
         self._uuids = 0
 
     @property

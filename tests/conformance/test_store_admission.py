@@ -72,7 +72,7 @@ def test_burn_holds_against_many_at_once(world: World) -> None:
 
 def test_seats_hold_against_many_at_once(world: World) -> None:
     leases.leave(world.db, world.owner)
-    leases.sign_on(world.db, world.owner, host="h", pid=1, version="0", seats=2)
+    leases.sign_on(world.db, world.owner, leases.Process("h", 1, "0"), 2)
     gate = threading.Barrier(6)
 
     def admit(_: int) -> Admitted | Full:
@@ -86,7 +86,7 @@ def test_seats_hold_against_many_at_once(world: World) -> None:
 
 def test_a_doomed_machine_keeps_its_slot_and_no_seat(world: World) -> None:
     leases.leave(world.db, world.owner)
-    leases.sign_on(world.db, world.owner, host="h", pid=1, version="0", seats=1)
+    leases.sign_on(world.db, world.owner, leases.Process("h", 1, "0"), 1)
     _, attempt_id, lease = world.run()
     world.finish(attempt_id, lease)
     assert world.instance(attempt_id).state == "doomed"

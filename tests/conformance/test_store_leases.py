@@ -280,9 +280,9 @@ def test_one_of_many_threads_leads(db: Database) -> None:
 
 
 def test_workers_are_seen_while_they_are_heard(db: Database, clock: Clock) -> None:
-    leases.sign_on(db, "a", host="h", pid=7, version="1", seats=3)
+    leases.sign_on(db, "a", leases.Process("h", 7, "1"), 3)
     clock.advance(30)
-    leases.sign_on(db, "b", host="h", pid=8, version="1", seats=4)
+    leases.sign_on(db, "b", leases.Process("h", 8, "1"), 4)
     assert [worker.id for worker in leases.workers(db)] == ["a", "b"]
     with db.read() as session:
         assert leases.seats(session, clock.now) == 7

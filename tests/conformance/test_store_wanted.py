@@ -126,7 +126,7 @@ def test_the_limit_of_the_account_is_one_refusal_for_all(world: World) -> None:
 def test_as_many_are_rung_for_as_can_be_attended_to(world: World) -> None:
     world.boot()
     leases.leave(world.db, world.owner)
-    leases.sign_on(world.db, "small", host="here", pid=1, version="0", seats=2)
+    leases.sign_on(world.db, "small", leases.Process("here", 1, "0"), 2)
     first, _ = submit(world.db), submit(world.db)
     assert ending.wanted(world.db, ROOM).admit == [first]
 

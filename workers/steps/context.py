@@ -23,6 +23,9 @@ class Bells(Protocol):
 
     def observe(self) -> None: ...
 
+    def drain(self, why: str) -> None:
+        """Hand everything back and end: this worker may not go on."""
+
 
 @dataclass
 class Context:

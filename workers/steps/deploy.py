@@ -23,6 +23,7 @@ from jobs.states import Event
 from jobs.store import attempts, limits
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease, Stale
+from jobs.subject import about
 from workers.cloud.client import DeployRequest
 from workers.steps import inventory
 from workers.steps.context import Context
@@ -43,7 +44,8 @@ def deploy(ctx: Context, attempt_id: str, lease: AttemptLease, key_names: tuple[
     if work is None:
         return
     try:
-        _deploy(ctx, work, lease, key_names)
+        with about(attempt=attempt_id):
+            _deploy(ctx, work, lease, key_names)
     except Stale:
         # The listing was quicker than the answer, or the job was cancelled before anything was sent.
         _stop_unsent(ctx, work, lease)

@@ -1,0 +1,93 @@
+"""What all workers of one database must have in common, and who may not work on it because he has not.
+
+A worker with another SSH key cannot reach what the others rented, one with another secret key cannot read
+what they encrypted, and one with another artifact store looks for files where none are. Each worker leaves
+salted fingerprints of what it has; one that joins while others live, and has something else, is refused. Code
+that is too old for what a migration has changed is refused as well, and stops where it works already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import select, update
+
+from jobs.errors import ServiceUnavailable
+from jobs.migrations import CODE
+from jobs.models import Agreement, Worker
+from jobs.store import doom, leases
+from jobs.store.database import Database
+from jobs.store.leases import Process
+from jobs.values import fingerprint
+
+SSH_KEY, SECRET_KEY, ARTIFACTS = "RUNNER_SSH_KEY", "RUNNER_SECRET_KEY", "RUNNER_ARTIFACTS_URL"
+LAST = "last"
+"""Under this name: what those had who worked last, for machines that were rented then."""
+
+Prints = Mapping[str, Sequence[str]]
+
+
+class Disagreement(ServiceUnavailable):
+    """This worker must not work on this database."""
+
+
+def join(db: Database, owner: str, process: Process, seats: int, has: Mapping[str, Sequence[str]]) -> None:
+    """Sign a worker on. *has*: by the name of each setting, what must be the same; secret keys in order.
+
+    Raises Disagreement where it has something else than those who live, or too old a code.
+    """
+    with db.write() as session:
+        now = db.now(session)
+        row = session.execute(select(Agreement).with_for_update()).scalar_one()
+        if row.least_code > CODE:
+            raise Disagreement(_too_old(row.least_code))
+        ours = {name: [fingerprint(text, row.salt) for text in texts] for name, texts in has.items()}
+        living = session.execute(
+            select(Worker).where(Worker.heartbeat_at > now - leases.WORKER_LOST).order_by(Worker.started_at)
+        ).scalars()
+        kept: dict[str, Prints] = {}
+        for worker in living:
+            theirs = row.prints.get(worker.id)
+            if theirs is not None:
+                kept[worker.id] = theirs
+                _compare(ours, theirs, f"the worker on {worker.host} (pid {worker.pid})")
+        last = row.prints.get(LAST)
+        if last is not None and not kept and doom.any_rented(session):
+            _compare({SSH_KEY: ours[SSH_KEY]}, last, "those who rented the machines that live")
+        session.execute(update(Agreement).values(prints={**kept, owner: ours, LAST: ours}))
+        leases.add_worker(session, now, owner, process, seats)
+
+
+def too_old(db: Database) -> str | None:
+    """Why this code may not go on working on this database; None: it may."""
+    with db.read() as session:
+        least = session.execute(select(Agreement.least_code)).scalar_one()
+    return _too_old(least) if least > CODE else None
+
+
+def _compare(ours: Prints, theirs: Prints, whose: str) -> None:
+    for name, prints in ours.items():
+        other = list(theirs.get(name, prints))
+        if name == SECRET_KEY and prints and other:
+            same = prints[0] in other and other[0] in prints  # each can read what the other one encrypts
+        else:
+            same = list(prints) == other
+        if not same:
+            raise Disagreement(
+                f"This worker's {name} is not that of {whose}; all workers of one database share "
+                f"{_SHARED[name]}."
+            )
+
+
+def _too_old(least: int) -> str:
+    return (
+        f"This version of gpu-job-runner (level {CODE}) is too old for the database, which wants level "
+        f"{least} or later; install the version that migrated it."
+    )
+
+
+_SHARED = {
+    SSH_KEY: "one SSH key: copy it, or name a file that they share",
+    SECRET_KEY: "their secret keys: each must hold the one with which the others encrypt",
+    ARTIFACTS: "one artifact store",
+}

@@ -1,0 +1,45 @@
+"""Ringing from outside: who submits says to the workers "look at this one", if the broker can be reached.
+
+The job is in the database by then, and is found there all the same; a bell only makes it sooner.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from kombu.exceptions import OperationalError
+
+from workers.app import QUEUE, RING_EXPIRES, make_app
+
+MOST_RINGS = 8
+"""Of many jobs that are submitted together only the first are rung for: the leader sees them all."""
+
+
+class Doorbell:
+    """One broker. Threads share it."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._app = make_app(broker_url, ours=False)
+        self._lock = threading.Lock()
+
+    def ring(self, job_ids: Sequence[str]) -> str | None:
+        """Ring for these jobs; returns why that was not possible, or None."""
+        try:
+            with self._lock:
+                for job_id in job_ids[:MOST_RINGS]:
+                    self._app.send_task(
+                        "admit",
+                        args=(job_id,),
+                        queue=QUEUE,
+                        expires=RING_EXPIRES,
+                        retry=False,
+                        ignore_result=True,
+                    )
+        except OperationalError as error:
+            return str(error).rstrip(".")
+        return None
+
+    def close(self) -> None:
+        """Hang up."""
+        self._app.close()
