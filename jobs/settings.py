@@ -66,6 +66,11 @@ class Settings:
         """Whether the database is a file of this computer, which one service serves alone."""
         return self.database_url.startswith("sqlite")
 
+    @property
+    def served_by_workers(self) -> bool:
+        """Whether workers make jobs happen (`runner worker`), not the service of one computer."""
+        return bool(self.broker_url) or not self.on_sqlite
+
     def required_token(self) -> Secret:
         """The API token. Raises InvalidToken where there is none."""
         if self.api_token is None:

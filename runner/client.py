@@ -7,6 +7,7 @@ A client only reads and writes the database. Jobs are made to happen by a servic
 from __future__ import annotations
 
 import codecs
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from jobs import money
 from jobs.errors import (
@@ -35,6 +36,11 @@ from jobs.store.schema import open_database
 from jobs.values import whole_number
 from jobs.views import AttemptView, Chunk, JobView
 from runner.follow import LogReader, Patience
+
+if TYPE_CHECKING:
+    from workers.doorbell import Doorbell
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 TAIL_BYTES = 4096
@@ -190,6 +196,7 @@ class Client:
         self._settings = load_settings(**{name: value for name, value in given.items() if value is not None})
         self._lock = threading.Lock()
         self._db: Database | None = None
+        self._bell: Doorbell | None = None
 
     @property
     def settings(self) -> Settings:
@@ -210,6 +217,9 @@ class Client:
             if self._db is not None:
                 self._db.close()
                 self._db = None
+            if self._bell is not None:
+                self._bell.close()
+                self._bell = None
 
     def __enter__(self) -> Client:
         return self
@@ -231,8 +241,27 @@ class Client:
         valid = [validate(spec, self._settings, defaults) for spec in specs]
         self._check_products(valid)
         submitted = submissions.submit(self.database, valid)
+        if (trouble := self.ring([item.id for item in submitted])) is not None:
+            log.warning("%s", trouble)
         views = {view.id: view for view in reads.some(self.database, [item.id for item in submitted])}
         return [Job(self, views[item.id]) for item in submitted]
+
+    def ring(self, job_ids: Sequence[str]) -> str | None:
+        """Tell the workers of jobs that were just queued, where a broker is set.
+
+        Returns a sentence where the broker cannot be reached: the workers find the jobs all the same.
+        """
+        if not self._settings.broker_url:
+            return None
+        from workers.doorbell import Doorbell  # Celery: only who has a broker needs it
+
+        with self._lock:
+            if self._bell is None:
+                self._bell = Doorbell(self._settings.broker_url)
+        why = self._bell.ring(job_ids)
+        if why is None:
+            return None
+        return f"the broker cannot be reached ({why}); the workers find what is queued by themselves"
 
     def validate(self, spec: JobSpec, sources: Mapping[str, str] | None = None) -> Spec:
         """What would be queued, checked against the inventory.
@@ -330,27 +359,29 @@ class Client:
         patience = Patience(self.database)
         with News(self.database) as news:
             while True:
-                view = self._show(job_id)
-                if view.final:
-                    return view
-                left = LOOK_SECONDS if end is None else end - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"job {job_id} is {view.state} after {timeout:g} s")
-                patience.check()
-                news.wait(min(left, LOOK_SECONDS))
+                with patience.bearing(end):
+                    view = self._show(job_id)
+                    if view.final:
+                        return view
+                    left = LOOK_SECONDS if end is None else end - time.monotonic()
+                    if left <= 0:
+                        raise TimeoutError(f"job {job_id} is {view.state} after {timeout:g} s")
+                    patience.check()
+                    news.wait(min(left, LOOK_SECONDS))
 
     def _chunks(self, job_id: str, *, follow: bool) -> Iterator[Chunk]:
         """The log of all attempts in order; with *follow* until the job is final."""
         reader = LogReader(self.database, job_id)
         patience = Patience(self.database)
-        with News(self.database) as news:
+        with News(self.database, log_of=job_id) as news:
             while True:
-                view, chunks = reader.look()
-                yield from chunks
-                if not follow or view.final:
-                    return
-                patience.check()
-                news.wait(LOOK_SECONDS)
+                with patience.bearing():
+                    view, chunks = reader.look()
+                    yield from chunks
+                    if not follow or view.final:
+                        return
+                    patience.check()
+                    news.wait(LOOK_SECONDS)
 
     def _tail(self, view: JobView) -> str:
         if not view.attempts:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from jobs import ids
-from jobs.errors import DatabaseError, ServiceUnavailable
+from jobs.errors import DatabaseError, InvalidSettings, ServiceUnavailable
 from jobs.settings import Settings, as_environ
 from jobs.store import doom, leases, locks, reads
 from jobs.store.database import Database
@@ -82,8 +82,30 @@ def log_path(settings: Settings) -> Path:
 
 
 def find(settings: Settings) -> Running | None:
-    """The service of this database, if one lives."""
+    """The service of this database, if one lives; never one where workers serve."""
+    if settings.served_by_workers:
+        return None
     return _read(settings) if locks.is_served(_database(settings)) else None
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise InvalidSettings where the database is for workers to serve, not for a service of one computer."""
+    if settings.broker_url:
+        raise InvalidSettings(
+            "RUNNER_BROKER_URL is set, so jobs are made to happen by workers: start one with `runner worker`."
+        )
+    if not settings.on_sqlite:
+        raise InvalidSettings(
+            "The service of one computer serves SQLite; for PostgreSQL set RUNNER_BROKER_URL, and start "
+            "workers with `runner worker`."
+        )
+
+
+def nobody(db: Database) -> tuple[str, str]:
+    """What to say where nobody works, and what to do about it."""
+    if db.sqlite:
+        return "no service is running", "runner up"
+    return "no worker is alive", "runner worker"
 
 
 def workers(db: Database) -> list[WorkerView]:
@@ -114,6 +136,7 @@ def serve(
     from workers.steps import account
     from workers.steps.gate import DatabaseGate
 
+    check_settings(settings)
     token = settings.required_token()
     db = open_database(settings.database_url)
     stopping = threading.Event()
@@ -147,8 +170,9 @@ def serve(
 def start_in_background(settings: Settings, *, idle: bool = True, new_account: bool = False) -> Running:
     """Start a service in a session of its own, or find the one that is there.
 
-    Raises ServiceUnavailable where it does not come up.
+    Raises ServiceUnavailable where it does not come up, and InvalidSettings where workers should serve.
     """
+    check_settings(settings)
     running = find(settings)
     if running is not None:
         return running
@@ -235,8 +259,12 @@ def having(settings: Settings, db: Database) -> Iterator[None]:
     """Have a service while the block runs: the one that is there, else one that is started.
 
     One that was started ends with the block, unless machines are rented, of which a RuntimeWarning tells, or
-    somebody else wants it: then it leaves by itself once it is idle. Raises ServiceUnavailable.
+    somebody else wants it: then it leaves by itself once it is idle. Where workers serve nothing is started.
+    Raises ServiceUnavailable.
     """
+    if settings.served_by_workers:
+        yield  # they are elsewhere, and serve this block as well
+        return
     with locks.wanted(_database(settings)) as by_others:
         started = start_in_background(settings) if find(settings) is None else None
         try:

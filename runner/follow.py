@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from jobs.errors import ServiceUnavailable
+from jobs.errors import DatabaseError, ServiceUnavailable
 from jobs.store import locks, logs, reads
 from jobs.store.database import Database
 from jobs.views import Chunk, JobView
@@ -13,6 +15,8 @@ from runner import daemon
 
 NOBODY_SECONDS = 60.0
 """How long waiting and following bear it that no worker lives."""
+OUTAGE_SECONDS = 120.0
+"""How long they bear it that a server's database cannot be reached: jobs go on meanwhile."""
 SAY_SECONDS = 4.0
 """How long nobody is told of it: one service may just be taking over from another."""
 LOOK_SECONDS = 1.0
@@ -56,6 +60,8 @@ class Patience:
         self._since: float | None = None
         self._look_at = 0.0
         self._disk_was_full = False
+        self._away_since: float | None = None
+        self._told_away = False
 
     def check(self) -> float:
         """For how many seconds nobody has worked. Raises ServiceUnavailable where that is too long."""
@@ -71,18 +77,39 @@ class Patience:
             return 0.0
         if self._since is None:
             self._since = now
+        nobody, command = daemon.nobody(self._db)
         if not self._told and now - self._since >= SAY_SECONDS:
             self._told = True
             if self._db.path is not None and locks.is_served(self._db.path):
                 self._say("the service has given no sign of life for a while; `runner status` says more")
             else:
-                self._say("no service is running, so nothing happens; start one with `runner up`")
+                self._say(f"{nobody}, so nothing happens; start one with `{command}`")
         if now - self._since >= NOBODY_SECONDS:
             raise ServiceUnavailable(
-                f"No service has been running for {NOBODY_SECONDS:.0f} s, so nothing happens; "
-                "start one with `runner up`."
+                f"For {NOBODY_SECONDS:.0f} s {nobody}, so nothing happens; start one with `{command}`."
             )
         return now - self._since
+
+    @contextmanager
+    def bearing(self, end: float | None = None) -> Iterator[None]:
+        """Look again after a while where a server's database cannot be reached, instead of giving up.
+
+        For OUTAGE_SECONDS at most, and not past *end*, by the monotonic clock. Raises DatabaseError then.
+        """
+        try:
+            yield
+        except DatabaseError as error:
+            now = time.monotonic()
+            if self._away_since is None:
+                self._away_since = now
+            if self._db.sqlite or now - self._away_since > OUTAGE_SECONDS or (end is not None and now >= end):
+                raise
+            if not self._told_away:
+                self._told_away = True
+                self._say(f"{error} Looking again.")
+            time.sleep(random.uniform(0.3, 1.0))
+        else:
+            self._away_since, self._told_away = None, False
 
     def _pass_on(self, notes: list[str]) -> None:
         """What the workers cannot do at present, once."""

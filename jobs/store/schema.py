@@ -79,6 +79,16 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     return before, HEAD
 
 
+def bring_up(database: Database) -> tuple[str | None, str]:
+    """What `runner db upgrade` does. Returns the revisions before and after. Raises DatabaseError."""
+    if database.path is None:
+        with database.explained():
+            return upgrade(database)
+    before = None if _size(database.path) is None else revision(database)
+    _ready_sqlite(database)
+    return before, revision(database) or HEAD
+
+
 def revision(database: Database) -> str | None:
     """The revision that the database is at; None where it holds no tables of ours. Raises DatabaseError."""
     with database.explained(), database.engine.connect() as connection:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import typer
 
-from jobs.migrations import HEAD
 from jobs.settings import load_settings
 from jobs.store import schema
 from jobs.store.database import Database
@@ -25,14 +26,10 @@ def upgrade() -> None:
     Example: runner db upgrade
     """
     url = load_settings().database_url
-    db = Database(url)
-    try:
-        before = None if db.path is not None and not db.path.exists() else schema.revision(db)
-    finally:
-        db.close()
-    schema.open_database(url).close()
+    with closing(Database(url)) as db:
+        before, after = schema.bring_up(db)
     where = db.path or db.shown_url
-    if before == HEAD:
-        output.note(f"{where} is up to date ({HEAD})")
+    if before == after:
+        output.note(f"{where} is up to date ({after})")
     else:
-        output.note(f"{where}: {before or 'nothing'} -> {HEAD}")
+        output.note(f"{where}: {before or 'nothing'} -> {after}")

@@ -69,6 +69,7 @@ def submit(
             plan.say(client, spec, json)
             return
         submitted = submissions.submit(client.database, [spec])[0]
+        trouble = client.ring([submitted.id])
         try:
             if json:
                 output.print_json(present.job_json(reads.show(client.database, submitted.id)))
@@ -76,7 +77,7 @@ def submit(
                 output.line(submitted.id)
             output.flush()
         finally:  # also where standard output is broken: the job is there
-            _say_submitted(client, spec, submitted)
+            _say_submitted(client, spec, submitted, trouble)
 
 
 def run(
@@ -105,8 +106,9 @@ def run(
             return
         watch.ensure_service(client)
         submitted = submissions.submit(client.database, [spec])[0]
+        trouble = client.ring([submitted.id])
         try:
-            _say_submitted(client, spec, submitted)
+            _say_submitted(client, spec, submitted, trouble)
             view = watch.follow(client, submitted.id, to_stderr=json)
         except RunnerError as error:  # its own exit code would say that nothing was submitted
             output.note(f"runner: {error}")
@@ -176,24 +178,24 @@ def logs(
     """
     with Client() as client:
         db = client.database
-        reader = LogReader(db, reads.find(db, job), attempt)
+        job_id = reads.find(db, job)
+        reader = LogReader(db, job_id, attempt)
         patience = Patience(db, output.note)
-        with News(db) as news:
+        with News(db, log_of=job_id) as news:
             while True:
-                view, chunks = reader.look()
-                known = attempt is None or any(item.number == attempt for item in view.attempts)
-                if not known and (view.final or not follow):
-                    raise InvalidJob(
-                        f"Job {view.id} has {present.count(len(view.attempts), 'attempt')}, and no number "
-                        f"{attempt}."
-                    )
-                for chunk in chunks:
-                    watch.write(chunk, sys.stdout)
-                output.flush()
-                if view.final or not follow:
-                    break
-                patience.check()
-                news.wait(5.0)
+                with patience.bearing():
+                    view, chunks = reader.look()
+                    known = attempt is None or any(item.number == attempt for item in view.attempts)
+                    if not known and (view.final or not follow):
+                        there = present.count(len(view.attempts), "attempt")
+                        raise InvalidJob(f"Job {view.id} has {there}, and no number {attempt}.")
+                    for chunk in chunks:
+                        watch.write(chunk, sys.stdout)
+                    output.flush()
+                    if view.final or not follow:
+                        break
+                    patience.check()
+                    news.wait(5.0)
         if view.final:
             watch.say_log_end(view)
 
@@ -246,7 +248,8 @@ def cancel(jobs: Jobs) -> None:
                 output.note(f"{job_id} is {state} and will be cancelled")
         _say_namesakes(client, jobs, ids)
         if any(not reads.show(db, job_id).final for job_id in ids) and not daemon.workers(db):
-            output.note("no service is running, so nothing ends; start one with `runner up`")
+            nobody, command = daemon.nobody(db)
+            output.note(f"{nobody}, so nothing ends; start one with `{command}`")
 
 
 def _say_namesakes(client: Client, names: list[str], ids: list[str]) -> None:
@@ -294,7 +297,7 @@ def _env(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted) -> None:
+def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted, trouble: str | None) -> None:
     job: Spec | JobView = spec
     if submitted.existed:
         output.note(f"the key {spec.key!r} belongs to job {submitted.id} already, which stays as it is")
@@ -303,8 +306,11 @@ def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted)
         f"job {submitted.id} · ceiling ${money.format_usd(job.max_cost)} ({job.max_cost_source}) · "
         f"max runtime {present.span(job.max_runtime)} ({job.max_runtime_source})"
     )
+    if trouble is not None:
+        output.note(trouble)
     if not daemon.workers(client.database):
-        output.note("no service is running; the job waits until you start one with `runner up`")
+        nobody, command = daemon.nobody(client.database)
+        output.note(f"{nobody}; the job waits until you start one with `{command}`")
 
 
 def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView]:
@@ -313,12 +319,13 @@ def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView
     patience = Patience(db, output.note)
     with News(db) as news:
         while True:
-            views = reads.some(db, ids)
-            left = 5.0 if end is None else end - time.monotonic()
-            if all(view.final for view in views) or left <= 0:
-                return views
-            patience.check()
-            news.wait(min(5.0, left))
+            with patience.bearing(end):
+                views = reads.some(db, ids)
+                left = 5.0 if end is None else end - time.monotonic()
+                if all(view.final for view in views) or left <= 0:
+                    return views
+                patience.check()
+                news.wait(min(5.0, left))
 
 
 def _row(view: JobView, now: object) -> tuple[str, ...]:

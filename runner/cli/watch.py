@@ -37,8 +37,12 @@ RESTART_SECONDS = 3.0
 def ensure_service(client: Client) -> None:
     """Have a service with this client's settings; start or replace one that came with another `run`.
 
+    Where workers serve nothing is started.
+
     Raises InvalidToken and ServiceUnavailable.
     """
+    if client.settings.served_by_workers:
+        return
     running = daemon.find(client.settings)
     if running is not None:
         others = ", ".join(running.differs(client.settings))
@@ -72,31 +76,40 @@ def follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
     stream = sys.stderr if to_stderr else sys.stdout
     shared = output.same_terminal(stream, sys.stderr)
     reader = LogReader(db, job_id)
-    with _signals(client, job_id) as said, LiveLine(db, shared=shared) as line, News(db) as news:
+    with (
+        _signals(client, job_id) as said,
+        LiveLine(db, shared=shared) as line,
+        News(db, log_of=job_id) as news,
+    ):
         patience = Patience(db, line.say)
         while True:
-            view, chunks = reader.look()
-            try:
-                for chunk in chunks:
-                    line.log(chunk.data or b"")
-                    write(chunk, stream)
-                    _pass_on(said, line)
-                output.flush(stream)
-            except OSError:
-                # Without standard error there still is an exit code, and a document on standard output.
-                if not to_stderr:
-                    if not view.final:
-                        say_goes_on(job_id)
-                    raise
-            _pass_on(said, line)
-            if view.final:
-                return view
-            line.show(view)
-            # It was leaving when we came, or died: machines may wait for one. One that only just begins, and
-            # may be another's, is not replaced.
-            if patience.check() >= RESTART_SECONDS and daemon.find(client.settings) is None:
-                ensure_service(client)
-            news.wait(line.seconds)
+            with patience.bearing():
+                view, chunks = reader.look()
+                try:
+                    _print(chunks, stream, line, said)
+                except OSError:
+                    # Without standard error there still is an exit code, and a document on standard output.
+                    if not to_stderr:
+                        if not view.final:
+                            say_goes_on(job_id)
+                        raise
+                _pass_on(said, line)
+                if view.final:
+                    return view
+                line.show(view)
+                # It was leaving when we came, or died: machines may wait for one. One that only just
+                # begins, and may be another's, is not replaced.
+                if patience.check() >= RESTART_SECONDS and daemon.find(client.settings) is None:
+                    ensure_service(client)
+                news.wait(line.seconds)
+
+
+def _print(chunks: Iterator[Chunk], stream: TextIO, line: LiveLine, said: deque[str]) -> None:
+    for chunk in chunks:
+        line.log(chunk.data or b"")
+        write(chunk, stream)
+        _pass_on(said, line)
+    output.flush(stream)
 
 
 def _pass_on(said: deque[str], line: LiveLine) -> None:
