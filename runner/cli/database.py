@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from jobs.errors import DatabaseError
 from jobs.migrations import HEAD
-from jobs.settings import load_settings
+from jobs.settings import Settings, load_settings
 from jobs.store import schema
 from jobs.store.database import Database
 from runner.cli import output
@@ -36,3 +37,21 @@ def upgrade() -> None:
         output.note(f"{where} is up to date ({HEAD})")
     else:
         output.note(f"{where}: {before or 'nothing'} -> {HEAD}")
+
+
+def open_existing(settings: Settings) -> Database | None:
+    """The database, where there is one: a command that can do without makes none.
+
+    Raises DatabaseError, and InvalidSettings for an address that makes no sense.
+    """
+    db = Database(settings.database_url)
+    db.close()
+    try:
+        if db.path is not None:
+            db.path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        reason = (error.strerror or "it failed").lower()
+        raise DatabaseError(f"{db.path} cannot be opened: {reason}; check RUNNER_HOME.") from None
+    return schema.open_database(settings.database_url)
