@@ -62,6 +62,18 @@ def charge(instance: Metered, now: datetime) -> Charge:
     return Charge(minutes, instance.price or 0, estimated)
 
 
+def charge_since(instance: Metered, since: datetime, now: datetime) -> Charge:
+    """What of :func:`charge` fell due from *since* on: the charges of periods that follow each other add up.
+
+    A minute falls due as it begins, and the billed minimum with the first one.
+    """
+    whole = charge(instance, now)
+    if not whole.minutes or instance.requested_at is None or instance.requested_at >= since:
+        return whole
+    before = started_minutes(instance.requested_at, since, instance.minimum_minutes)
+    return Charge(max(0, whole.minutes - before), whole.price, whole.estimated)
+
+
 def lived_on(instance: Metered) -> bool:
     """Whether a machine was still there, and not about to go, long after its end was accepted."""
     accepted, seen = instance.terminate_accepted_at, instance.seen_at

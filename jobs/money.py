@@ -72,6 +72,13 @@ def cents_to_micros(cents: str | int | float | Decimal | None) -> Micros | None:
     return _tolerant(cents, MICROS_PER_USD // 100)
 
 
+def discounted(price: Micros, fraction: Decimal) -> Micros:
+    """A price less a discount, which is a fraction from 0 to 1; rounded up to a whole micro-dollar."""
+    context = Context(prec=60)
+    left = context.multiply(Decimal(price), context.subtract(Decimal(1), fraction))
+    return int(left.to_integral_value(ROUND_CEILING))
+
+
 def format_usd(micros: Micros, places: int | None = None) -> str:
     """A decimal string without a currency sign: ``0.86``, ``0.0123``.
 

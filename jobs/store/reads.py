@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from jobs import ids, meter
 from jobs.errors import AmbiguousJob, JobNotFound
 from jobs.models import Attempt, Instance, Job, JobEvent
-from jobs.states import FINAL, State
+from jobs.states import ENDED, FINAL, State
 from jobs.store.database import Database
 from jobs.views import AttemptView, EventView, JobView
 
@@ -95,6 +95,17 @@ def unfinished(db: Database) -> int:
         return session.execute(
             select(func.count()).select_from(Job).where(Job.state.not_in(final))
         ).scalar_one()
+
+
+def jobs_on(db: Database, uuids: Sequence[str]) -> dict[str, str]:
+    """The jobs whose attempt has one of these machines and is not over: their ids by the machine's uuid."""
+    with db.read() as session:
+        rows = session.execute(
+            select(Instance.uuid, Attempt.job_id)
+            .join(Attempt, Instance.attempt_id == Attempt.id)
+            .where(Instance.uuid.in_(uuids), Attempt.state != ENDED)
+        )
+        return {uuid: job_id for uuid, job_id in rows if uuid is not None}
 
 
 def some(db: Database, job_ids: Sequence[str]) -> list[JobView]:

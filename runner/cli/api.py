@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobs.errors import InvalidToken, RunnerError
+from jobs.errors import InvalidToken, NoAnswer, RunnerError
 from jobs.settings import Settings
 from workers.cloud.client import Cloud, LocalGate
 
@@ -12,7 +14,27 @@ if TYPE_CHECKING:
     from runner.client import Client
 
 SECONDS = 20.0
-"""A call that has no answer by then is given up."""
+"""What has no answer by then is given up."""
+
+
+class NotDone(RunnerError):
+    """The command could not do what was asked, or not all of it; the message says what and why."""
+
+
+def time_left(seconds: float = SECONDS) -> Callable[[], float]:
+    """For a command of several calls: what is left of *seconds* for the next one.
+
+    What is returned raises NoAnswer once nothing is left.
+    """
+    end = time.monotonic() + seconds
+
+    def left() -> float:
+        found = end - time.monotonic()
+        if found <= 0:
+            raise NoAnswer(f"Massed Compute did not answer within {seconds:.0f} s; try again.")
+        return found
+
+    return left
 
 
 def open_cloud(settings: Settings) -> Cloud:

@@ -1,77 +1,27 @@
-"""The commands about the account: gpus, images, instances, terminate, reap. None of them needs a database."""
+"""The commands about machines: instances, restart, terminate, reap. None of them needs a database."""
 
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from jobs import money
-from jobs.errors import ApiError, InvalidJob, RunnerError
+from jobs.errors import ApiError, DatabaseError, InvalidJob, InvalidSettings, Unsettled
 from jobs.ids import InstanceName, parse_instance_name
-from jobs.settings import load_settings
+from jobs.settings import Settings, load_settings
 from runner import present
 from runner.cli import output
-from runner.cli.api import SECONDS, open_cloud
-from workers.cloud.client import Cloud
-from workers.cloud.shapes import Image, Instance, Listing, Product
+from runner.cli.api import SECONDS, NotDone, open_cloud
+from workers.cloud.client import BATCH, Cloud
+from workers.cloud.shapes import Instance, Listing
 
+Uuids = Annotated[list[str], typer.Argument(metavar="UUID…", help="As `runner instances` lists them.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 _UUID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-
-
-class NotAllEnded(RunnerError):
-    """Some machine could not be ended; the message names it."""
-
-
-def gpus(json: Json = False) -> None:
-    """List what can be rented, with prices and stock: what is there first, the cheapest first.
-
-    Example: runner gpus
-    """
-    with open_cloud(load_settings()) as cloud:
-        products = cloud.list_products(deadline_s=SECONDS)
-    products = tuple(sorted(products, key=_by_stock_and_price))
-    if json:
-        output.print_json([_product_json(product) for product in products])
-        return
-    rows = [
-        (
-            product.name,
-            _price(product.price_micros_per_hour),
-            "unknown" if product.capacity is None else str(product.capacity),
-            _or_dash(product.vcpus),
-            _or_dash(product.memory_gib),
-            _or_dash(product.storage_gb),
-            product.description + (" (spot: may vanish)" if product.spot else ""),
-        )
-        for product in products
-    ]
-    if not rows:
-        output.note("Massed Compute lists nothing to rent at the moment.")
-        return
-    headers = ("product", "$/hour", "in stock", "vcpus", "memory GiB", "disk GB", "description")
-    output.table(headers, rows, right=headers[1:6])
-
-
-def images(json: Json = False) -> None:
-    """List the images that a machine can start from. A job takes one by name or by id.
-
-    Example: runner images
-    """
-    with open_cloud(load_settings()) as cloud:
-        found = sorted(cloud.list_images(deadline_s=SECONDS), key=lambda image: image.name.casefold())
-    if json:
-        output.print_json([_image_json(image) for image in found])
-        return
-    if not found:
-        output.note("Massed Compute lists no images for this account.")
-        return
-    rows = [(str(image.id), image.name, image.description) for image in found]
-    output.table(("id", "image", "description"), rows, right=("id",))
 
 
 def instances(json: Json = False) -> None:
@@ -96,7 +46,7 @@ def instances(json: Json = False) -> None:
             instance.product or "-",
             instance.status or "-",
             instance.ip or "-",
-            _price(instance.price_micros_per_hour),
+            present.usd(instance.price_micros_per_hour) or "unknown",
             present.time_text(instance.created) or "-",
             _expiry(instance, listing.date),
         )
@@ -106,29 +56,79 @@ def instances(json: Json = False) -> None:
     output.table(headers, rows, right=("$/hour",))
 
 
-def terminate(
-    uuids: Annotated[list[str], typer.Argument(metavar="UUID…", help="As `runner instances` lists them.")],
+def restart(
+    uuids: Uuids,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also machines on which a job of this database runs.")
+    ] = False,
+    json: Json = False,
 ) -> None:
+    """Restart machines. Their disks stay as they are; every process on them is killed.
+
+    A job of the runner on such a machine ends as lost, so one is refused where a job of this database runs.
+
+    Example: runner restart 8b52a46b-a892-4fde-925c-6d13226908f7
+    """
+    wanted = _checked(uuids)
+    if len(wanted) > BATCH:
+        raise InvalidJob(f"One restart takes {BATCH} machines at most.")
+    settings = load_settings()
+    with open_cloud(settings) as cloud:
+        known, unknown = _look_up(cloud, wanted)
+        over = [uuid for uuid in known if known[uuid].terminal]
+        live = {found.uuid: found for found in known.values() if not found.terminal}
+        jobs = _jobs_on(settings, list(live))
+        if jobs and not force:
+            busy = "; ".join(f"job {job} runs on {_called(live[uuid])}" for uuid, job in jobs.items())
+            raise NotDone(
+                f"Nothing was restarted: {busy}. A restart kills its processes and the job ends as lost: "
+                "wait for it, cancel it, or use --force."
+            )
+        done = set(_restart(cloud, list(live))) if live else set()
+    if json:
+        output.print_json(
+            [
+                _instance_json(found) | {"restarted": uuid in done, "job": jobs.get(uuid)}
+                for uuid, found in live.items()
+            ]
+        )
+    else:
+        for uuid in live:
+            if uuid in done:
+                output.line(f"restarted {_called(live[uuid])}")
+    if done:
+        output.note("the disk stays as it is; every process is killed, and a job of ours there ends as lost")
+    for uuid, job in jobs.items():
+        if uuid in done:
+            output.note(f"job {job} ran on {_called(live[uuid])} and ends as lost")
+    problems = _missing(unknown) + [f"{_called(known[uuid])} is terminated already" for uuid in over]
+    problems += [
+        f"Massed Compute did not confirm the restart of {uuid}; `runner instances` shows its status"
+        for uuid in live
+        if uuid not in done
+    ]
+    if problems:
+        raise NotDone("; ".join(problems) + ".")
+
+
+def terminate(uuids: Uuids) -> None:
     """End machines and all their data, at once and without asking; whoever they belong to.
 
     Example: runner terminate 8b52a46b-a892-4fde-925c-6d13226908f7
     """
-    wanted = list(dict.fromkeys(uuids))
-    for uuid in wanted:
-        if not _UUID.fullmatch(uuid):
-            raise InvalidJob(f"{uuid!r} is no UUID of a machine; `runner instances` lists them.")
+    wanted = _checked(uuids)
     with open_cloud(load_settings()) as cloud:
         known, unknown = _look_up(cloud, wanted)
         ended = set(cloud.terminate(list(known), deadline_s=SECONDS)) if known else set()
     for uuid in known:
         if uuid in ended:
-            output.line(f"terminated {known[uuid] or 'a machine without a name'} ({uuid})")
-    problems = [f"there is no machine {uuid} on this account" for uuid in unknown]
+            output.line(f"terminated {_called(known[uuid])}")
+    problems = _missing(unknown)
     problems += [
         f"Massed Compute did not confirm the end of {uuid}; try again" for uuid in known if uuid not in ended
     ]
     if problems:
-        raise NotAllEnded("; ".join(problems) + ".")
+        raise NotDone("; ".join(problems) + ".")
 
 
 def reap(
@@ -174,27 +174,69 @@ def reap(
         raise failure
     left = [instance.uuid for instance, _ in overdue if instance.uuid not in ended]
     if left and not dry_run:
-        raise NotAllEnded(
+        raise NotDone(
             f"Massed Compute did not confirm the end of {', '.join(left)}; run `runner reap` again."
         )
 
 
-def _look_up(cloud: Cloud, uuids: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Names by uuid of those that are on the account, and those that are not.
+def _checked(uuids: list[str]) -> list[str]:
+    """The UUIDs that a person named, each once. Raises InvalidJob for what can be none."""
+    for uuid in uuids:
+        if not _UUID.fullmatch(uuid):
+            raise InvalidJob(f"{uuid!r} is no UUID of a machine; `runner instances` lists them.")
+    return list(dict.fromkeys(uuids))
+
+
+def _look_up(cloud: Cloud, uuids: list[str]) -> tuple[dict[str, Instance], list[str]]:
+    """The machines by uuid that are on the account, and those that are not.
 
     A listing may lag behind, so one that it leaves out is asked for by itself.
     """
-    listed = {instance.uuid: instance.name for instance in cloud.list_instances(deadline_s=SECONDS).instances}
-    known: dict[str, str] = {}
+    listed = {instance.uuid: instance for instance in cloud.list_instances(deadline_s=SECONDS).instances}
+    known: dict[str, Instance] = {}
     unknown: list[str] = []
     for uuid in uuids:
-        if uuid in listed:
-            known[uuid] = listed[uuid]
-        elif (found := cloud.get_instance(uuid, deadline_s=SECONDS)) is not None:
-            known[uuid] = found.name
+        found = listed.get(uuid) or cloud.get_instance(uuid, deadline_s=SECONDS)
+        if found is not None:
+            known[uuid] = found
         else:
             unknown.append(uuid)
     return known, unknown
+
+
+def _jobs_on(settings: Settings, uuids: list[str]) -> dict[str, str]:
+    """The jobs of this database that run on these machines, by uuid.
+
+    Where the database cannot be used, that is said and nothing stands in the way of who named the machines.
+    """
+    from jobs.store import reads
+    from runner.cli.database import open_existing
+
+    try:
+        db = open_existing(settings)
+        if db is None:
+            return {}
+        with closing(db):
+            return reads.jobs_on(db, uuids)
+    except (DatabaseError, InvalidSettings) as error:
+        output.note(f"whether a job runs there is not known: {error}")
+        return {}
+
+
+def _restart(cloud: Cloud, uuids: list[str]) -> tuple[str, ...]:
+    try:
+        return cloud.restart(uuids, deadline_s=SECONDS)
+    except Unsettled:
+        output.note("the restart may have happened all the same; `runner instances` shows the status")
+        raise
+
+
+def _called(instance: Instance) -> str:
+    return f"{instance.name or 'a machine without a name'} ({instance.uuid})"
+
+
+def _missing(uuids: list[str]) -> list[str]:
+    return [f"there is no machine {uuid} on this account" for uuid in uuids]
 
 
 def _overdue(listing: Listing, fleet: str) -> list[tuple[Instance, InstanceName]]:
@@ -232,42 +274,6 @@ def _say_incomplete(listing: Listing) -> None:
         output.note("Massed Compute's list holds a machine that could not be read; there are more than these")
 
 
-def _by_stock_and_price(product: Product) -> tuple[bool, float, str]:
-    price = product.price_micros_per_hour
-    return product.capacity == 0, float("inf") if price is None else price, product.name
-
-
-def _price(micros: int | None) -> str:
-    return "unknown" if micros is None else money.format_usd(micros)
-
-
-def _price_json(micros: int | None) -> str | None:
-    return None if micros is None else money.format_usd(micros)
-
-
-def _or_dash(number: int | None) -> str:
-    return "-" if number is None else str(number)
-
-
-def _product_json(product: Product) -> dict[str, Any]:
-    return {
-        "name": product.name,
-        "description": product.description,
-        "price_usd_per_hour": _price_json(product.price_micros_per_hour),
-        "capacity": product.capacity,
-        "regions": list(product.regions),
-        "gpu_count": product.gpu_count,
-        "vcpus": product.vcpus,
-        "memory_gib": product.memory_gib,
-        "storage_gb": product.storage_gb,
-        "spot": product.spot,
-    }
-
-
-def _image_json(image: Image) -> dict[str, Any]:
-    return {"id": image.id, "name": image.name, "description": image.description}
-
-
 def _instance_json(instance: Instance) -> dict[str, Any]:
     name = parse_instance_name(instance.name)
     return {
@@ -276,7 +282,7 @@ def _instance_json(instance: Instance) -> dict[str, Any]:
         "status": instance.status,
         "ready": instance.ready,
         "product": instance.product,
-        "price_usd_per_hour": _price_json(instance.price_micros_per_hour),
+        "price_usd_per_hour": present.usd(instance.price_micros_per_hour),
         "image": instance.image,
         "region": instance.region,
         "ip": instance.ip,

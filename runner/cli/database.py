@@ -6,7 +6,8 @@ from contextlib import closing
 
 import typer
 
-from jobs.settings import load_settings
+from jobs.errors import DatabaseError
+from jobs.settings import Settings, load_settings
 from jobs.store import schema
 from jobs.store.database import Database
 from runner.cli import output
@@ -33,3 +34,21 @@ def upgrade() -> None:
         output.note(f"{where} is up to date ({after})")
     else:
         output.note(f"{where}: {before or 'nothing'} -> {after}")
+
+
+def open_existing(settings: Settings) -> Database | None:
+    """The database, where there is one: a command that can do without makes none.
+
+    Raises DatabaseError, and InvalidSettings for an address that makes no sense.
+    """
+    db = Database(settings.database_url)
+    db.close()
+    try:
+        if db.path is not None:
+            db.path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        reason = (error.strerror or "it failed").lower()
+        raise DatabaseError(f"{db.path} cannot be opened: {reason}; check RUNNER_HOME.") from None
+    return schema.open_database(settings.database_url)

@@ -54,11 +54,15 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("runner.cli.service", "status", "Show the service, the jobs and the machines."),
     "worker": Entry("runner.cli.worker", "worker", "Work for a shared database, as one of many."),
     "health": Entry("runner.cli.worker", "health", "Say whether the worker on this host lives."),
-    "gpus": Entry("runner.cli.cloud", "gpus", "List what can be rented, with prices and stock."),
-    "images": Entry("runner.cli.cloud", "images", "List the images that a machine can start from."),
+    "gpus": Entry("runner.cli.offers", "gpus", "List what can be rented, with prices and stock."),
+    "images": Entry("runner.cli.offers", "images", "List the images that a machine can start from."),
     "instances": Entry("runner.cli.cloud", "instances", "List every machine on the account."),
+    "restart": Entry("runner.cli.cloud", "restart", "Restart machines, named by UUID."),
     "terminate": Entry("runner.cli.cloud", "terminate", "End machines, named by UUID."),
     "reap": Entry("runner.cli.cloud", "reap", "End what is overdue in this fleet."),
+    "coupon": Entry("runner.cli.offers", "coupon", "Show what a coupon gives, and for which products."),
+    "account": Entry("runner.cli.account", "account", "Show token, recharge settings and spend."),
+    "keys": Entry("runner.cli.keys", "app", "List, add and remove the account's SSH keys."),
     "db": Entry("runner.cli.database", "app", "Create or migrate the database."),
     "doctor": Entry("runner.cli.doctor", "doctor", "Check that everything is as it should be."),
     "sim": Entry("runner.cli.sim", "sim", "A simulated cloud, on this computer only."),
@@ -210,7 +214,10 @@ def _as_ours(group: typer.Typer) -> typer.Typer:
     group._add_completion = False
     group.rich_markup_mode = None
     group.pretty_exceptions_enable = False
+    if group.registered_callback is not None and group.registered_callback.callback is not None:
+        group.registered_callback.help = _help(group.registered_callback.callback)
     for info in group.registered_commands:
+        info.cls = info.cls or _Single
         if info.callback is not None and info.help is None:
             info.help = _help(info.callback)
     return group

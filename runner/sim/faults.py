@@ -128,7 +128,8 @@ class Faults(BaseModel):
     listing_bad_items: Count = 0  # an item that makes no sense stands among the others
     get_as_object: bool = False  # GET by uuid answers one object (older reference) instead of a list
 
-    # Terminating
+    # Restarting and terminating
+    restart_omits: Count = 0  # the first uuid is neither restarted nor in the answer
     terminate_omits: Count = 0  # the first uuid is neither terminated nor in the answer
     terminate_ignored: Count = 0  # accepted, but nothing happens
     terminate_seconds: Seconds = 0.0  # "terminating" is listed for so long
@@ -140,6 +141,7 @@ class Faults(BaseModel):
     booting_status: Text = "booting"
     rate_limit: Annotated[float, Field(gt=0, le=10**6)] | None = None  # requests a second; beyond it 429
     no_key_api: bool = False
+    no_recharge_settings: bool = False  # none are shown, and every deploy is answered with 402
     final_price: Literal["true", "zero", "missing"] = "true"
     prices_as: Literal["string", "number"] = "string"
     nested_coupon_lists: bool = False

@@ -144,6 +144,16 @@ def coupon_products(cloud: Cloud, found: Coupon) -> Json:
 def billing(faults: Faults) -> Json:
     """`GET /account/billing`: recharge settings, never a balance."""
     numbers = faults.prices_as == "number"
+    if faults.no_recharge_settings:
+        return dict.fromkeys(
+            (
+                "billingMethod",
+                "rechargeThresholdCents",
+                "rechargeThreshold",
+                "rechargeAmountCents",
+                "rechargeAmount",
+            )
+        )
     return {
         "billingMethod": "creditcard",
         "rechargeThresholdCents": 1000,

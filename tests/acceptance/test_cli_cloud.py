@@ -16,7 +16,7 @@ from runner.sim.faults import Rule
 from tests.acceptance.account import FAILED, HOUR, RUNNER, UNREACHABLE, USAGE, Account, name, says
 from tests.terminal import Terminal
 
-READING = ("gpus", "images", "instances", "reap")
+READING = ("gpus", "images", "instances", "reap", "keys", "account")
 
 
 # ---- what can be rented

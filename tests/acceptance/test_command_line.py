@@ -68,10 +68,11 @@ def test_every_command_has_help_with_an_example(account: Account) -> None:
 
     promised = (
         "init demo up down status submit run ls show logs wait cancel "
-        "gpus images instances terminate reap sim db doctor"
+        "gpus images instances restart terminate reap coupon account keys sim db doctor"
     )
     assert set(COMMANDS) == set(promised.split(" "))
     lines = ["db upgrade" if command == "db" else command for command in COMMANDS]
+    lines += ["keys ls", "keys add", "keys rm"]
     # Each in a process of its own, forked from one that has loaded everything once.
     done = subprocess.run(
         [sys.executable, "-P", "-c", HELPED, *lines], env=account.environ, capture_output=True, timeout=60
@@ -102,8 +103,8 @@ for line in sys.argv[1:]:
         (("nonsense",), "nonsense"),
         (("instnces",), "did you mean 'instances'"),
         (("gpus", "--cheapest"), "--cheapest"),
-        (("gpus", "surplus"), "surplus"),
-        (("restart", "x"), "restart"),
+        (("instances", "surplus"), "surplus"),
+        (("pull", "x"), "pull"),
         (("--nonsense",), "--nonsense"),
     ],
 )

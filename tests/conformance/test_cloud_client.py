@@ -106,7 +106,7 @@ def test_a_machine_from_its_deploy_to_its_end(sim: Simulator, cloud: Cloud) -> N
     assert listing.instances == (found,)
     assert listing.complete
     assert abs(listing.date - datetime.now(UTC)) < timedelta(minutes=1)
-    cloud.restart([uuid])
+    assert cloud.restart([uuid]) == (uuid,)
     ready(cloud, uuid)
     assert cloud.terminate([uuid]) == (uuid,)
     assert cloud.get_instance(uuid) is None
@@ -120,6 +120,19 @@ def test_the_account(sim: Simulator, cloud: Cloud) -> None:
         sim.faults.prices_as = odd
         billing = cloud.billing()
         assert (billing.method, billing.threshold_cents, billing.amount_cents) == ("creditcard", 1000, 2000)
+    sim.faults.no_recharge_settings = True
+    billing = cloud.billing()
+    assert (billing.method, billing.threshold_cents, billing.amount_cents) == (None, None, None)
+    with pytest.raises(PaymentRequired):
+        cloud.deploy(request())
+
+
+def test_a_restart_that_leaves_one_out(sim: Simulator, cloud: Cloud) -> None:
+    one, other = cloud.deploy(request(name="one")), cloud.deploy(request(name="other"))
+    sim.faults.restart_omits = 1
+    assert cloud.restart([one, other]) == (other,)
+    with pytest.raises(NotFound):
+        cloud.restart([one, "8b52a46b-a892-4fde-925c-6d13226908f7"])
 
 
 @pytest.mark.parametrize("prices", ["string", "number"])
@@ -147,6 +160,10 @@ def test_keys(sim: Simulator, cloud: Cloud) -> None:
     assert ensure_account_key(cloud, line, "gpu job runner") == names
     other = ensure_account_key(cloud, new_key().line, "gpu job runner")
     assert other != names
+    key_id = cloud.add_key("another one", new_key().line)
+    assert key_id is not None
+    assert cloud.list_keys()[-1].id == key_id  # type: ignore[index]
+    cloud.remove_key(key_id)
     listed = cloud.list_keys()
     assert listed is not None
     assert [key.name for key in listed] == [*names, *other]

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -41,6 +42,8 @@ READERS: list[Callable[[Any], object]] = [
     shapes.instance,
     lambda body: shapes.one_instance(body, "x"),
     shapes.acknowledged,
+    shapes.restarted,
+    shapes.added_key,
     shapes.ssh_keys,
     shapes.coupon,
     shapes.coupon_validation,
@@ -316,6 +319,52 @@ def test_images_keys_and_billing() -> None:
         None, 1000, 2000
     )
     assert shapes.billing([]) is None
+
+
+@pytest.mark.parametrize(
+    ("cents", "dollars", "wanted"),
+    [("1000", "7", 1000), (None, "10", 1000), (None, 10.505, 1051), (0, "10", 0), (None, "?", None)],
+)
+def test_recharge_settings_in_cents_or_in_dollars(cents: object, dollars: object, wanted: int | None) -> None:
+    found = shapes.billing({"rechargeThresholdCents": cents, "rechargeThreshold": dollars})
+    assert found is not None
+    assert (found.threshold_cents, found.amount_cents) == (wanted, None)
+
+
+@pytest.mark.parametrize(
+    ("discount", "wanted"),
+    [("0.1", "0.1"), ("1e-1", "0.1"), ("1", "1"), ("10", None), ("-0.1", None), ("NaN", None), (None, None)],
+)
+def test_a_discount_is_a_fraction(discount: str | None, wanted: str | None) -> None:
+    assert shapes.Coupon("C", discount, None).fraction == (wanted and Decimal(wanted))
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (True, True),
+        (0, False),
+        (1, True),
+        ("TRUE", True),
+        ("false", False),
+        (2, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_yes_and_no_in_any_spelling(said: object, wanted: bool | None) -> None:
+    (found,) = shapes.coupon_products({"name": "gpu_1x_l40", "inventoryAvailable": said})
+    assert found.available is wanted
+
+
+def test_who_was_restarted_and_which_key_was_added() -> None:
+    assert shapes.restarted({"response": [{"id": "A"}, 7, {}]}) == {"a"}
+    assert shapes.restarted({"response": []}) == frozenset()
+    for nobody in (None, [], {"response": {"data": {}}}):
+        assert shapes.restarted(nobody) is None
+    assert shapes.added_key({"sshKey": {"id": 7, "name": "k"}}) == "7"
+    for unnamed in (None, {}, {"sshKey": None}, {"sshKey": {"id": ""}}):
+        assert shapes.added_key(unnamed) is None
 
 
 def test_who_was_acknowledged() -> None:

@@ -82,6 +82,37 @@ def test_the_billed_minimum() -> None:
     assert meter.charge(Row(minimum_minutes=60), _at(60 * 61)).minutes == 61
 
 
+@pytest.mark.parametrize(
+    ("row", "since", "minutes"),
+    [
+        (Row(), -1, 10),
+        (Row(), 0, 10),
+        (Row(), 61, 8),
+        (Row(), 10_000, 0),
+        (Row(minimum_minutes=60), 30, 0),  # the minimum falls due at once
+        (Row(minimum_minutes=5), 30, 5),
+        (Row(state="gone", terminate_accepted_at=_at(90), gone_at=_at(95)), 61, 0),
+        (Row(state="intended"), 61, 0),
+        (Row(state="unknown", requested_at=None), 61, 0),
+    ],
+)
+def test_what_fell_due_since(row: Row, since: float, minutes: int) -> None:
+    assert meter.charge_since(row, _at(since), _at(600)).minutes == minutes
+
+
+@examples
+@given(st.integers(0, 200), st.lists(st.integers(-1000, 20_000), max_size=4), st.integers(0, 20_000))
+def test_the_charges_of_periods_that_follow_each_other_add_up(
+    minimum: int, begins: list[int], end: int
+) -> None:
+    row = Row(minimum_minutes=minimum)
+    marks = [*sorted(begins), 10**6]
+    rest = [meter.charge_since(row, _at(begin), _at(end)).minutes for begin in marks]
+    assert rest == sorted(rest, reverse=True)
+    assert meter.charge_since(row, _at(-1000), _at(end)) == meter.charge(row, _at(end))
+    assert rest[-1] == 0
+
+
 def test_a_clock_that_was_set_back() -> None:
     assert meter.charge(Row(), _at(-5000)).minutes == 1
 

@@ -29,6 +29,14 @@ def cost(minutes: int, price: int) -> int:
 
 
 @pytest.mark.parametrize(
+    ("price", "fraction", "left"),
+    [(860_000, "0.1", 774_000), (990_001, "0.5", 495_001), (990_000, "0", 990_000), (990_000, "1", 0)],
+)
+def test_a_discount_is_rounded_up(price: int, fraction: str, left: int) -> None:
+    assert money.discounted(price, Decimal(fraction)) == left
+
+
+@pytest.mark.parametrize(
     ("value", "micros"),
     [
         (5, 5_000_000),

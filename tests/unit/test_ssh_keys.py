@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, rsa
 
-from jobs.errors import InvalidSettings
-from workers.ssh.keys import ensure_key, load_key
+from jobs.errors import InvalidJob, InvalidSettings
+from workers.ssh.keys import ensure_key, existing_key, load_key, read_public_key
 
 
 def test_it_is_made_once_private_and_without_a_comment(tmp_path: Path) -> None:
@@ -120,3 +120,53 @@ def test_what_is_no_usable_key_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty").touch(mode=0o600)
     with pytest.raises(InvalidSettings, match="holds no private key"):
         ensure_key(tmp_path / "empty")
+
+
+def test_a_key_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
+    assert existing_key(tmp_path / "ssh" / "key") is None
+    assert list(tmp_path.iterdir()) == []
+    made = ensure_key(tmp_path / "key")
+    assert existing_key(tmp_path / "key") == made
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(InvalidSettings, match="chmod 600"):
+        existing_key(tmp_path / "key")
+    with pytest.raises(InvalidSettings, match="cannot be read"):
+        existing_key(tmp_path / "key" / "below")
+
+
+def test_a_public_key_is_read_without_its_comment(tmp_path: Path) -> None:
+    made = ensure_key(tmp_path / "key")
+    file = tmp_path / "key.pub"
+    for text in (f"{made.public_line} me@laptop\n", f"# mine\r\n\r\n{made.public_line}", made.public_line):
+        file.write_text(text)
+        assert read_public_key(file) == made.public_line
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"", "one public key on one line"),
+        (b"ssh-ed25519 AAAA\nssh-ed25519 BBBB\n", "one public key on one line"),
+        (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "no public key"),
+        (b"ssh-ed25519", "no public key"),
+        ("ssh-ed25519 ключ".encode(), "no public key"),
+        (b"ssh-nothing AAAA", "no public key"),
+        (b"\x00\xff", "no public key"),
+        (b"x" * 100_000, "one public key on one line"),
+    ],
+)
+def test_what_is_no_public_key(tmp_path: Path, content: bytes, part: str) -> None:
+    file = tmp_path / "key.pub"
+    file.write_bytes(content)
+    with pytest.raises(InvalidJob, match=part):
+        read_public_key(file)
+
+
+def test_the_private_half_is_refused_and_not_shown(tmp_path: Path) -> None:
+    ensure_key(tmp_path / "key")
+    with pytest.raises(InvalidJob, match="private key") as refused:
+        read_public_key(tmp_path / "key")
+    assert "BEGIN" not in str(refused.value)
+    for path in (tmp_path, tmp_path / "none", Path("a\0b")):
+        with pytest.raises(InvalidJob, match=r"cannot be read|is not a path"):
+            read_public_key(path)

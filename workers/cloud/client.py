@@ -31,7 +31,8 @@ from workers.cloud.wire import Lost, NotSent, Reply, Revealing, Wire
 __all__ = ["Cloud", "DeployRequest", "Gate", "LocalGate", "NoGate", "Priority", "Revealing"]
 
 BATCH = 100
-"""How many machines one terminate may name."""
+"""How many machines one terminate or restart may name."""
+KEY_NAME = re.compile(r"[A-Za-z0-9 ]{1,64}")
 DEADLINE_SECONDS = 20.0
 REQUEST_SECONDS = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
@@ -259,12 +260,16 @@ class Cloud:
         # A 2xx that names nobody at all acknowledges everybody: that they are gone is proved elsewhere.
         return {uuid for uuid in batch if named is None or uuid.lower() in named}
 
-    def restart(self, uuids: Sequence[str], *, deadline_s: float = DEADLINE_SECONDS) -> None:
-        """Restart machines: their disks stay, their processes do not. Sent once. Raises ApiError."""
+    def restart(self, uuids: Sequence[str], *, deadline_s: float = DEADLINE_SECONDS) -> tuple[str, ...]:
+        """Restart machines, BATCH at most: their disks stay, their processes do not. Sent once.
+
+        Returns those whose restart the service acknowledged. Raises ApiError.
+        """
         for uuid in uuids:
             _part(uuid)
         body = {"instanceUuids": list(uuids)}
-        self._write("/instance/restart", body, deadline_s)
+        named = shapes.restarted(self._write("/instance/restart", body, deadline_s))
+        return tuple(uuid for uuid in uuids if named is None or uuid.lower() in named)
 
     # Keys
 
@@ -275,14 +280,15 @@ class Cloud:
         except NotFound:
             return None
 
-    def add_key(self, name: str, public_key: str, *, deadline_s: float = DEADLINE_SECONDS) -> None:
-        """Add a key. *name*: letters, digits and spaces only. Sent once.
+    def add_key(self, name: str, public_key: str, *, deadline_s: float = DEADLINE_SECONDS) -> str | None:
+        """Add a key; returns its id, where the service tells it. *name*: letters, digits and spaces only.
 
-        Raises ApiError, also where the name is taken, and ValueError for a name that cannot be one.
+        Sent once. Raises ApiError, also where the name is taken, and ValueError for what cannot be a name.
         """
-        if not re.fullmatch(r"[A-Za-z0-9 ]{1,64}", name):
+        if not KEY_NAME.fullmatch(name):
             raise ValueError("the name of a key: letters, digits and spaces, 64 at most")
-        self._write("/ssh-keys", {"name": name, "publicKey": public_key}, deadline_s)
+        body = {"name": name, "publicKey": public_key}
+        return shapes.added_key(self._write("/ssh-keys", body, deadline_s))
 
     def remove_key(self, key_id: str, *, deadline_s: float = DEADLINE_SECONDS) -> None:
         """Remove a key; one that is not there is no error. Raises ApiError."""
@@ -325,12 +331,13 @@ class Cloud:
             raise AssertionError("a call ends with an answer or a failure")
         raise failure
 
-    def _write(self, path: str, body: Any, deadline_s: float) -> None:
-        """A POST that is not repeated."""
+    def _write(self, path: str, body: Any, deadline_s: float) -> Any:
+        """A POST that is not repeated; returns what the service answers."""
         left = self._turn(Priority.REST, time.monotonic() + deadline_s)
         outcome = self._once("POST", path, _anything, left, body=body, writes=True)
         if isinstance(outcome, _Failure):
             raise outcome.error
+        return outcome.value[0]
 
     def _turn(self, priority: Priority, end: float) -> float:
         """Wait for a turn at the gate; returns the seconds that are left then. Raises RateLimited."""

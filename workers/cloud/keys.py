@@ -9,6 +9,29 @@ from jobs.errors import BadRequest, FieldRefused, NoAnswer, NotFound, ServerTrou
 from workers.cloud.client import DEADLINE_SECONDS, Cloud
 from workers.cloud.shapes import SshKey
 
+NAME_HINT = "gpu job runner"
+"""What the account's pages show of a key that the runner added."""
+
+
+def account_key_name(public_line: str, name_hint: str = NAME_HINT) -> str:
+    """The name under which the runner adds this key.
+
+    Names may hold letters, digits and spaces only; the hash keeps two installations apart.
+    """
+    hint = " ".join(re.sub(r"[^A-Za-z0-9]+", " ", name_hint).split())[:40]
+    return f"{hint} {hashlib.sha256(key_text(public_line).encode()).hexdigest()[:8]}".strip()
+
+
+def is_listed(key: SshKey, public_line: str, name: str) -> bool:
+    """Whether *key* of the account is the one in *public_line*, which we would call *name*."""
+    # A list that does not show the keys themselves: then the name holds the hash of ours.
+    return key_text(key.public_key) == key_text(public_line) or (not key.public_key and key.name == name)
+
+
+def key_text(line: str) -> str:
+    """A public key as it is compared: its type and text, without the comment."""
+    return " ".join(line.split()[:2])
+
 
 def ensure_account_key(
     cloud: Cloud, public_line: str, name_hint: str, *, deadline_s: float = DEADLINE_SECONDS
@@ -19,10 +42,8 @@ def ensure_account_key(
     for the same key. Empty where the account has no key API. *deadline_s* is for each of three calls at most.
     Raises ApiError.
     """
-    wanted = _key(public_line)
-    # Names may hold letters, digits and spaces only; the hash keeps two installations apart.
-    hint = " ".join(re.sub(r"[^A-Za-z0-9]+", " ", name_hint).split())[:40]
-    name = f"{hint} {hashlib.sha256(wanted.encode()).hexdigest()[:8]}".strip()
+    wanted = key_text(public_line)
+    name = account_key_name(public_line, name_hint)
     listed = cloud.list_keys(deadline_s=deadline_s)
     if listed is None:
         return ()
@@ -44,11 +65,6 @@ def ensure_account_key(
 
 def _ours(listed: tuple[SshKey, ...], wanted: str, name: str) -> tuple[str, ...]:
     for key in listed:
-        # A list that does not show the keys themselves: then the name holds the hash of ours.
-        if _key(key.public_key) == wanted or (not key.public_key and key.name == name):
+        if is_listed(key, wanted, name):
             return (key.name,)
     return ()
-
-
-def _key(line: str) -> str:
-    return " ".join(line.split()[:2])

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 from typing import Any
 
@@ -131,10 +132,19 @@ class Coupon:
     discount: str | None
     deactivation: datetime | None
 
+    @property
+    def fraction(self) -> Decimal | None:
+        """The discount as a number from 0 to 1; None for what is no fraction, such as a percentage."""
+        try:
+            found = Decimal(self.discount or "")
+        except InvalidOperation:
+            return None
+        return found if found.is_finite() and 0 <= found <= 1 else None
+
 
 @dataclass(frozen=True)
 class CouponProduct:
-    """A product that a coupon is valid for, at its price with the coupon."""
+    """A product that a coupon is valid for, at its list price: the discount is not taken off yet."""
 
     name: str
     description: str
@@ -240,10 +250,18 @@ def instance(item: Any) -> Instance | None:
 def acknowledged(body: Any) -> frozenset[str] | None:
     """The uuids in the answer to a terminate, in lower case; None where it names nobody at all."""
     found = _get(_get(_get(body, "response"), "data"), "terminated_instances")
-    if not isinstance(found, list):
-        return None
-    names = [_text(item.get(key)) for item in _items(found) for key in ("id", "uuid")]
-    return frozenset(name.lower() for name in names if name is not None)
+    return _named(found) if isinstance(found, list) else None
+
+
+def restarted(body: Any) -> frozenset[str] | None:
+    """The same for the answer to a restart."""
+    found = _get(body, "response")
+    return _named(found) if isinstance(found, list) else None
+
+
+def added_key(body: Any) -> str | None:
+    """The id in the answer to a new key; None where it names none."""
+    return _text(_mapping(_get(body, "sshKey")).get("id"))
 
 
 def ssh_keys(body: Any) -> tuple[SshKey, ...] | None:
@@ -281,13 +299,12 @@ def coupon_products(item: Any) -> tuple[CouponProduct, ...]:
     for product in _flat(item):
         name = _text(product.get("name"))
         if name is not None:
-            available = product.get("inventoryAvailable")
             found.append(
                 CouponProduct(
                     name,
                     _text(product.get("description")) or "",
                     parse_price(product.get("pricePerHour")),
-                    available if isinstance(available, bool) else None,
+                    _truth(product.get("inventoryAvailable")),
                 )
             )
     return tuple(found)
@@ -297,12 +314,24 @@ def billing(body: Any) -> Billing | None:
     """The recharge settings; None where it is no object."""
     if not isinstance(body, Mapping):
         return None
-    found = body
     return Billing(
-        _text(found.get("billingMethod")),
-        _integer(found.get("rechargeThresholdCents")),
-        _integer(found.get("rechargeAmountCents")),
+        _text(body.get("billingMethod")), _cents(body, "rechargeThreshold"), _cents(body, "rechargeAmount")
     )
+
+
+def _cents(body: Mapping[str, Any], name: str) -> int | None:
+    """A figure that the service gives in cents, in dollars, or both."""
+    cents = _integer(body.get(f"{name}Cents"))
+    micros = parse_price(body.get(name))
+    if cents is None and micros is not None:
+        cents = -(-micros // 10_000)
+    return cents
+
+
+def _named(items: list[Any]) -> frozenset[str]:
+    """The uuids of summaries, in lower case."""
+    names = [_text(item.get(key)) for item in _items(items) for key in ("id", "uuid")]
+    return frozenset(name.lower() for name in names if name is not None)
 
 
 def _product(item: Any) -> Product | None:
@@ -381,6 +410,13 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", value):
         return int(value)
     return None
+
+
+def _truth(value: Any) -> bool | None:
+    """Yes or no, also as a number or as text."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return {0: False, 1: True}.get(value) if isinstance(value, int) else None
 
 
 def _time(value: Any) -> datetime | None:

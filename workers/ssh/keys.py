@@ -19,8 +19,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from jobs.errors import InvalidSettings
+from jobs.errors import InvalidJob, InvalidSettings
 from workers.ssh.errors import fingerprint
+
+LARGEST_PUBLIC = 64 * 1024
+"""Bytes of a file with a public key; the largest ones take a few thousand."""
 
 PrivateKey = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -45,6 +48,47 @@ def ensure_key(path: Path) -> KeyPair:
         key = _private_key(path)
     except OSError as error:
         raise _invalid(path, f"cannot be used: {(error.strerror or str(error)).lower()}") from None
+    return _pair(path, key)
+
+
+def existing_key(path: Path) -> KeyPair | None:
+    """The key at *path*; None where there is none, and none is made. Raises InvalidSettings."""
+    try:
+        return _pair(path, _private_key(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _invalid(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def read_public_key(path: Path) -> str:
+    """The public key in a file that a person names, as "type base64". Raises InvalidJob where it holds none.
+
+    No message shows what is in the file: it may be the private half.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_PUBLIC + 1)
+    except OSError as error:
+        raise InvalidJob(f"{path} cannot be read: {(error.strerror or 'it failed').lower()}.") from None
+    except ValueError:
+        raise InvalidJob(f"{str(path)!r} is not a path.") from None
+    if b"PRIVATE KEY" in data:
+        raise InvalidJob(f"{path} holds a private key, which nobody but you may have; give the public one.")
+    lines = [line for line in data.splitlines() if line.strip() and not line.startswith(b"#")]
+    if len(lines) != 1 or len(data) > LARGEST_PUBLIC:
+        raise InvalidJob(f"{path} does not hold one public key on one line, as a file of ssh-keygen does.")
+    try:
+        words = lines[0].decode("ascii").split()[:2]
+        serialization.load_ssh_public_key(" ".join(words).encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise InvalidJob(
+            f"{path} holds no public key in OpenSSH's format, such as ssh-ed25519 AAAA…."
+        ) from None
+    return " ".join(words)
+
+
+def _pair(path: Path, key: PrivateKey) -> KeyPair:
     line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     public_line = " ".join(line.decode("ascii").split()[:2])
     return KeyPair(path, public_line, fingerprint(public_line))

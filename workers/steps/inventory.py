@@ -9,7 +9,7 @@ from jobs.store import catalog, limits
 from jobs.store.catalog import Image, Offer
 from jobs.store.database import Database
 from workers.cloud.client import DEADLINE_SECONDS, Cloud
-from workers.cloud.keys import ensure_account_key
+from workers.cloud.keys import NAME_HINT, ensure_account_key
 
 FRESH = timedelta(seconds=30)
 IMAGES_FRESH = timedelta(minutes=10)
@@ -65,7 +65,7 @@ def key_names(db: Database, cloud: Cloud, public_line: str) -> tuple[str, ...]:
     kept = limits.recall(db, "account_key")
     if kept is not None and kept[1] < KEYS_FRESH and kept[0]["public"] == public_line:
         return tuple(kept[0]["names"])
-    names = ensure_account_key(cloud, public_line, "gpu job runner", deadline_s=KEYS_SECONDS)
+    names = ensure_account_key(cloud, public_line, NAME_HINT, deadline_s=KEYS_SECONDS)
     limits.remember(db, "account_key", {"public": public_line, "names": list(names)})
     return names
 
