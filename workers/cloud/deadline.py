@@ -1,4 +1,4 @@
-"""One request over httpx: over when its time is over, however slowly the other side drips, and logged nowhere."""
+"""One request over httpx: over when its time is over, however slowly the other side drips, and not logged."""
 
 from __future__ import annotations
 
