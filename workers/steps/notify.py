@@ -99,7 +99,7 @@ def _post(url: Secret, host: str, key: str, value: dict[str, Any]) -> Refusal | 
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return Refusal("there was no connection")
         if watch.cut or isinstance(error, httpx.TimeoutException):
-            return Refusal(f"there was no answer within {SECONDS:.0f} s")
+            return Refusal(f"there was no answer within {SECONDS:g} s")
         return Refusal(f"it could not be sent ({type(error).__name__})")
     finally:
         watch.over()
