@@ -14,6 +14,7 @@ ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 INSTALLATION_LENGTH = 6
 ATTEMPT_LENGTH = 26
 JOB_LENGTH = 12
+NOTIFICATION_LENGTH = 26
 LONGEST_NAME = 63
 
 FLEET = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
@@ -39,6 +40,11 @@ def new_attempt_id(installation: str) -> str:
     if not re.fullmatch(rf"[0-9a-z]{{{INSTALLATION_LENGTH}}}", installation):
         raise ValueError(f"not the id of an installation: {installation!r}")
     return installation + _random(ATTEMPT_LENGTH - INSTALLATION_LENGTH)
+
+
+def new_notification_id() -> str:
+    """26 of ``[0-9a-z]``: unique wherever notifications of several databases arrive."""
+    return _random(NOTIFICATION_LENGTH)
 
 
 def installation_of(attempt_id: str) -> str:

@@ -88,7 +88,7 @@ def parse_duration(
             f"{what} must be a whole number with a unit, such as 90s, 45m, 2h or 1d, not {shown(value)}."
         )
     if not least <= seconds <= most:
-        raise InvalidJob(f"{what} must be from {_period(least)} to {_period(most)}, not {shown(value)}.")
+        raise InvalidJob(f"{what} must be from {period(least)} to {period(most)}, not {shown(value)}.")
     return seconds
 
 
@@ -135,7 +135,7 @@ def read_api_url(value: object, what: str) -> str:
     plain = re.fullmatch(r"[!-~]+", text) and not url.query and not url.fragment
     if not plain or url.scheme not in ("http", "https") or not host:
         raise InvalidSettings(f"{what} must be an address such as {DEFAULT_API_URL}, not {shown(value)}.")
-    if url.scheme == "http" and not _loopback(host):
+    if url.scheme == "http" and not is_loopback(host):
         raise InvalidSettings(
             f"{what} must begin with https://, not {shown(text)}: the token would go over the network "
             "in clear (http is only for a loopback address such as http://127.0.0.1:8080)."
@@ -143,7 +143,8 @@ def read_api_url(value: object, what: str) -> str:
     return text.rstrip("/")
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether *host* is this computer."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -263,7 +264,8 @@ def read_host_keys(value: object, what: str) -> str:
     return str(value)
 
 
-def _period(seconds: int) -> str:
+def period(seconds: int) -> str:
+    """A duration as a person would have given it: the largest unit in which it is whole."""
     for unit in "dhms":
         if seconds % _UNITS[unit] == 0 and seconds >= _UNITS[unit]:
             return f"{seconds // _UNITS[unit]}{unit}"

@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,10 @@ import psutil
 from jobs import ids, meter, money
 from jobs.errors import DatabaseError, InvalidToken, RunnerError
 from jobs.settings import Settings
-from jobs.store import doom, leases, reads, schema
+from jobs.store import doom, leases, outbox, reads, schema
 from jobs.store.database import Database
 from runner import daemon
-from runner.present import count
+from runner.present import count, span
 
 if TYPE_CHECKING:
     from workers.cloud.shapes import Listing
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 API_SECONDS = 20.0
 CLOCK_SECONDS = 60.0
 LEAST_FREE_BYTES = 1 << 30
+LATE = timedelta(minutes=10)
+"""A notification that waits for longer tells nobody in time."""
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p", "afs", "lustre", "ceph"}
 )
@@ -54,6 +56,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     try:
         yield from _guarded("database", lambda: _database(db))
         yield from _guarded("service", lambda: _service(settings, db))
+        yield from _guarded("notify", lambda: _notify(settings, db))
         yield from _cloud(settings, db)
     finally:
         db.close()
@@ -125,6 +128,24 @@ def _service(settings: Settings, db: Database) -> Finding:
                 "service", False, f"pid {running.pid}: {worker.note}", f"See {daemon.log_path(settings)}."
             )
     return Finding("service", True, f"running, pid {running.pid}, {count(machines, 'machine')} rented")
+
+
+def _notify(settings: Settings, db: Database) -> Finding:
+    if settings.notify_url is None:
+        return Finding("notify", True, outbox.NO_URL)
+    found = outbox.backlog(db)
+    age = timedelta(0) if found.oldest is None else db.clock() - found.oldest
+    parts = [f"{count(found.waiting, 'notification')} waiting"]
+    if found.waiting:
+        parts.append(f"the oldest for {span(age.total_seconds())}")
+    if found.given_up:
+        parts.append(f"{found.given_up} given up within {outbox.KEEP.days} days")
+    if found.error:
+        parts.append(f"last error: {found.error}")
+    if age > LATE:
+        mend = "Mend what RUNNER_NOTIFY_URL names, and have a service that sends: runner up"
+        return Finding("notify", False, ", ".join(parts), mend)
+    return Finding("notify", True, ", ".join(parts))
 
 
 def _cloud(settings: Settings, db: Database | None) -> Iterator[Finding]:

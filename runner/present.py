@@ -1,83 +1,33 @@
-"""How a job looks to people and to scripts: the ``show`` object, the live line, the receipt."""
+"""How a job looks to people: the live line, the receipt, ``show``. For scripts there is ``jobs.pictures``."""
 
 from __future__ import annotations
 
-import shlex
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 from jobs import money
+from jobs.pictures import command_text, job_json, time_text
 from jobs.states import State
-from jobs.views import AttemptView, JobView
+from jobs.views import JobView
 
-
-def job_json(view: JobView) -> dict[str, Any]:
-    """The object that ``show --json`` prints. Money is a decimal string, times are UTC, unknown is null."""
-    return {
-        "id": view.id,
-        "name": view.name,
-        "state": view.state.value,
-        "reason": view.reason,
-        "detail": view.detail,
-        "command": command_text(view),
-        "products": list(view.products),
-        "image": view.image,
-        "exit_code": view.exit_code,
-        "cost_usd": money.format_cost(view.cost),
-        "max_cost_usd": money.format_usd(view.max_cost),
-        "max_cost_source": view.max_cost_source,
-        "max_runtime_seconds": view.max_runtime,
-        "max_runtime_source": view.max_runtime_source,
-        "cancel_requested": view.cancel_requested,
-        "submitted_at": time_text(view.submitted_at),
-        "started_at": time_text(view.started_at),
-        "finished_at": time_text(view.finished_at),
-        "attempts": [_attempt_json(attempt) for attempt in view.attempts],
-    }
-
-
-def _attempt_json(view: AttemptView) -> dict[str, Any]:
-    return {
-        "number": view.number,
-        "product": view.product,
-        "price_usd_per_hour": usd(view.price),
-        "instance_uuid": view.instance_uuid,
-        "instance_name": view.instance_name,
-        "deployed_at": time_text(view.deployed_at),
-        "ready_at": time_text(view.ready_at),
-        "started_at": time_text(view.started_at),
-        "ended_at": time_text(view.ended_at),
-        "terminated_at": time_text(view.terminated_at),
-        "exit_code": view.exit_code,
-        "outcome": view.outcome,
-        "detail": view.detail,
-        "minutes": view.minutes,
-        "cost_usd": money.format_cost(view.cost),
-        "cost_estimated": view.cost_estimated,
-        "deadline_at": time_text(view.deadline_at),
-        "expires_at": time_text(view.expires_at),
-        "log_bytes": view.log_bytes,
-        "log": view.log_end,
-        "host_key": view.host_key_check,
-        "leak_suspected": view.leak_suspected,
-    }
-
-
-def command_text(view: JobView) -> str:
-    """The command as a person would type it."""
-    return view.command if isinstance(view.command, str) else shlex.join(view.command)
+__all__ = [
+    "command_text",
+    "count",
+    "facts",
+    "job_json",
+    "live_line",
+    "receipt_line",
+    "receipt_rows",
+    "span",
+    "state_text",
+    "time_text",
+    "unanswered",
+    "usd",
+]
 
 
 def usd(micros: int | None) -> str | None:
     """A price or an amount as a decimal string; None where it is not known."""
     return None if micros is None else money.format_usd(micros)
-
-
-def time_text(value: datetime | None) -> str | None:
-    """UTC with milliseconds and a Z."""
-    if value is None:
-        return None
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
 
 
 def state_text(view: JobView) -> str:

@@ -30,6 +30,7 @@ from workers.observer import Observer
 from workers.steps.admit import admit
 from workers.steps.context import Context
 from workers.steps.finish import terminate
+from workers.steps.notify import notify
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,9 @@ class Engine:
     def terminate(self) -> None:
         self._send("terminate")
 
+    def notify(self) -> None:
+        self._send("notify")
+
     def observe(self) -> None:
         self.observer.look_at_cloud()
 
@@ -205,6 +209,18 @@ class Engine:
         def _terminate() -> None:
             with _one_line("terminate"):
                 terminate(ctx)
+
+        notifying = threading.Lock()
+
+        @task("notify")
+        def _notify() -> None:
+            if not notifying.acquire(blocking=False):
+                return  # a receiver that hangs must not take one thread after another
+            try:
+                with _one_line("notify"):
+                    notify(ctx)
+            finally:
+                notifying.release()
 
         self.app.steps["worker"].update({_step(attendants), _step(self.observer)})
 

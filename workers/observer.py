@@ -24,6 +24,7 @@ from jobs.store.transitions import Lead, Stale
 from workers.cloud.shapes import Instance, Listing
 from workers.steps.awake import Awake
 from workers.steps.context import Context
+from workers.steps.housekeeping import Housekeeping
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Observer:
         self._ctx = ctx
         self._bounds = Limits(ctx.settings.max_instances, ctx.settings.max_burn)
         self._awake = Awake()
+        self._housekeeping = Housekeeping(ctx)
         self._woken = threading.Event()
         self._thread: threading.Thread | None = None
         self._ear: threading.Thread | None = None
@@ -141,8 +143,10 @@ class Observer:
             wanted = ending.wanted(ctx.db, self._bounds)
         if ending.settle(ctx.db, lead):
             wanted = ending.wanted(ctx.db, self._bounds)
+            self._rung.pop("notify", None)  # at once: a service that is not needed any more may end
         self._schedule(wanted)
         self._ring(wanted)
+        self._housekeeping.tick(lead, wanted)
 
     def _schedule(self, wanted: Wanted) -> None:
         interval = HURRIED if wanted.hurried else CALM if wanted.live else QUIET
@@ -212,6 +216,8 @@ class Observer:
                 self._ctx.bells.attend(attempt_id)
         if wanted.terminate and self._rung.setdefault("terminate", now) == now:
             self._ctx.bells.terminate()
+        if wanted.notify and self._rung.setdefault("notify", now) == now:
+            self._ctx.bells.notify()
 
     def _compare_clocks(self, ahead: timedelta) -> None:
         """Machines carry their expiry in their names, by our clock; others judge it by the API's."""

@@ -19,7 +19,7 @@ from jobs import money
 from jobs.errors import DatabaseError
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State, final_event
-from jobs.store import admission, catalog, doom, leases, limits
+from jobs.store import admission, catalog, doom, leases, limits, outbox
 from jobs.store.admission import Limits
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
@@ -48,6 +48,8 @@ class Wanted:
     terminate: bool
     live: int
     hurried: bool
+    notify: bool
+    leaks: bool
 
 
 def enforce(db: Database, lead: Lead, awake_since: datetime | None = None) -> int:
@@ -120,6 +122,8 @@ def wanted(db: Database, bounds: Limits, limit: int = 200) -> Wanted:
             terminate=doom.any_due(session, now),
             live=held,
             hurried=bool(restless or set(states) - {State.RUNNING.value}),
+            notify=outbox.any_due(session, now),
+            leaks=outbox.any_leak(session, now),
         )
 
 

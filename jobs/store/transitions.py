@@ -1,8 +1,8 @@
 """The one place where a state changes.
 
 :func:`move` asks the table (``jobs.states``), writes the attempt and the job under a guard, and leaves
-an event row, all in the caller's transaction. A guard that no longer holds changes nothing and raises
-:class:`Stale`: somebody else has the job now, and the caller stops.
+an event row, and where the state is final a notification, all in the caller's transaction. A guard that no
+longer holds changes nothing and raises :class:`Stale`: somebody else has the job now, and the caller stops.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
-from jobs.models import Attempt, Job, JobEvent, Leader
+from jobs import ids
+from jobs.models import Attempt, Job, JobEvent, Leader, Notification
 from jobs.states import ENDED, LIVE, REASONS, Event, IllegalMove, State, Who, next_state
 
 
@@ -110,6 +111,10 @@ def move(
             who=guard.who.value,
         )
     )
+    if new.final:
+        # Whether somebody wants to hear of it, only a service knows: what people do is noted all the same.
+        notification = {"id": ids.new_notification_id(), "event": "final", "job_id": job_id, "tries": 0}
+        session.execute(insert(Notification).values(created_at=now, next_at=now, **notification))
     return new
 
 

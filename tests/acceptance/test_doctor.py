@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from filelock import FileLock
+from sqlalchemy import update
 
 from jobs.errors import DatabaseError
+from jobs.models import Notification
 from jobs.settings import load_settings
 from jobs.store import clock, limits, locks
 from runner.doctor import Finding, examine
@@ -58,3 +60,21 @@ def test_a_clock_that_is_wrong_and_one_that_was_set_too_late(
         found = _examined(installation)["clock"]
     assert not found.ok
     assert "start the service again" in (found.mend or "")
+
+
+def test_a_notification_that_waits_for_long(installation: Installation) -> None:
+    found = _examined(installation)["notify"]
+    assert (found.ok, found.detail) == (True, "RUNNER_NOTIFY_URL is not set")
+    url = "http://127.0.0.1/secret"
+    installation.ok("cancel", installation.submit("true"))
+    found = _examined(installation, RUNNER_NOTIFY_URL=url)["notify"]
+    assert found.ok, "it may be sent in a moment"
+    with installation.quick() as client, client.database.write() as session:
+        long_ago = client.database.now(session) - timedelta(hours=1)
+        session.execute(update(Notification).values(created_at=long_ago, error="there was no connection"))
+    found = _examined(installation, RUNNER_NOTIFY_URL=url)["notify"]
+    assert not found.ok
+    assert found.detail == (
+        "1 notification waiting, the oldest for 1h00m, last error: there was no connection"
+    )
+    assert "secret" not in f"{found}"

@@ -8,14 +8,11 @@ only where the request provably had no effect.
 from __future__ import annotations
 
 import json
-import logging
 import re
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,14 +22,14 @@ from typing import Any, Protocol
 import httpx
 
 from jobs.errors import InvalidSettings, InvalidToken
+from workers.cloud.deadline import Deadline, TooLate, silence
 
 LARGEST_BODY = 64 << 20
 """Bytes. An account with thousands of machines stays below it, though each is listed with its command."""
-CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 3.0
+"""How long a connection is kept for the next request: less than servers wait before they close one."""
 MOST_IDLE = 4
 """How many connections are kept for later; each deploy brings one of its own."""
-"""How long a connection is kept for the next request: less than servers wait before they close one."""
 
 
 class Revealing(Protocol):
@@ -170,20 +167,20 @@ class _Line:
 
     def exchange(self, method: str, url: str, body: Any, seconds: float) -> Reply | NotSent | Lost:
         """One request, one outcome; no exception of the library leaves this method."""
-        watch = _Deadline(self, seconds)
+        watch = Deadline(self, seconds)
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         headers = {} if content is None else {"Content-Type": "application/json"}
         reply: Reply | None = None
         unsent = False
         try:
             with (
-                _silence(),
+                silence(),
                 self._http.stream(
                     method, url, content=content, headers=headers, extensions=watch.extensions
                 ) as response,
             ):
                 reply = _read(response, watch)
-        except (_TooLate, httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+        except (TooLate, httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             unsent = True
         except Exception:  # noqa: BLE001 - whatever the library stumbled over, the answer is lost
             reply = None
@@ -195,93 +192,7 @@ class _Line:
         return Lost(watch.expired) if reply is None or watch.cut else reply
 
 
-class _Silent(threading.local, logging.Filter):
-    """Drops what httpx and httpcore log in a thread while it talks to the service.
-
-    At their level DEBUG they quote what they did not understand, and that may be the token that was sent.
-    What else in the process uses them, programs of others among it, logs as it likes.
-    """
-
-    on = False
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record may be seen."""
-        return not self.on
-
-
-_silent = _Silent()
-for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks"):
-    logging.getLogger(_name).addFilter(_silent)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    _silent.on = True
-    try:
-        yield
-    finally:
-        _silent.on = False
-
-
-class _TooLate(Exception):
-    """The time was over before the request began to be sent."""
-
-
-class _Deadline:
-    """Ends one request when its time is over: the library's timeouts count anew for each read."""
-
-    def __init__(self, line: _Line, seconds: float) -> None:
-        self._line = line
-        self._end = time.monotonic() + seconds
-        self._lock = threading.Lock()
-        self._done = False
-        self.expired = False
-        self.cut = False
-        self._timeouts: dict[str, float | None] = {}
-        self._renew()
-        self._timeouts["connect"] = min(max(0.01, seconds), CONNECT_SECONDS)
-        self.extensions: dict[str, Any] = {"timeout": self._timeouts, "trace": self._trace}
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def passed(self) -> bool:
-        """Whether the time is over now."""
-        return time.monotonic() >= self._end
-
-    def over(self) -> None:
-        """The request came to its end; ``expired`` and ``cut`` are final."""
-        with self._lock:
-            self._done = True
-            self.expired = self.passed()
-        self._timer.cancel()
-        self._timer.join()
-
-    def _renew(self) -> None:
-        left = max(0.01, self._end - time.monotonic())
-        self._timeouts |= {"read": left, "write": left, "pool": left}
-
-    def _trace(self, name: str, info: dict[str, Any]) -> None:
-        """What the library does, step by step (httpx's documented extension ``trace``)."""
-        if name.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self._line.socket = info["return_value"].get_extra_info("socket")
-        elif name.endswith(".started"):
-            if self.passed() and "send_request_headers" in name:
-                raise _TooLate
-            self._renew()
-
-    def _expire(self) -> None:
-        with self._lock:
-            if self._done:
-                return
-            self.cut = True
-            if self._line.socket is not None:
-                # Not SSLSocket.shutdown: that would take its TLS away from under the thread that reads.
-                with suppress(OSError):
-                    socket.socket.shutdown(self._line.socket, socket.SHUT_RDWR)
-
-
-def _read(response: httpx.Response, watch: _Deadline) -> Reply | None:
+def _read(response: httpx.Response, watch: Deadline) -> Reply | None:
     pieces: list[bytes] = []
     size = 0
     for piece in response.iter_bytes():

@@ -1,0 +1,74 @@
+"""The ``show`` object: what a job looks like to scripts, wherever it is printed or sent."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs import money
+from jobs.views import AttemptView, JobView
+
+
+def job_json(view: JobView) -> dict[str, Any]:
+    """The object that ``show --json`` prints. Money is a decimal string, times are UTC, unknown is null."""
+    return {
+        "id": view.id,
+        "name": view.name,
+        "state": view.state.value,
+        "reason": view.reason,
+        "detail": view.detail,
+        "command": command_text(view),
+        "products": list(view.products),
+        "image": view.image,
+        "exit_code": view.exit_code,
+        "cost_usd": money.format_cost(view.cost),
+        "max_cost_usd": money.format_usd(view.max_cost),
+        "max_cost_source": view.max_cost_source,
+        "max_runtime_seconds": view.max_runtime,
+        "max_runtime_source": view.max_runtime_source,
+        "cancel_requested": view.cancel_requested,
+        "submitted_at": time_text(view.submitted_at),
+        "started_at": time_text(view.started_at),
+        "finished_at": time_text(view.finished_at),
+        "attempts": [_attempt_json(attempt) for attempt in view.attempts],
+    }
+
+
+def _attempt_json(view: AttemptView) -> dict[str, Any]:
+    return {
+        "number": view.number,
+        "product": view.product,
+        "price_usd_per_hour": None if view.price is None else money.format_usd(view.price),
+        "instance_uuid": view.instance_uuid,
+        "instance_name": view.instance_name,
+        "deployed_at": time_text(view.deployed_at),
+        "ready_at": time_text(view.ready_at),
+        "started_at": time_text(view.started_at),
+        "ended_at": time_text(view.ended_at),
+        "terminated_at": time_text(view.terminated_at),
+        "exit_code": view.exit_code,
+        "outcome": view.outcome,
+        "detail": view.detail,
+        "minutes": view.minutes,
+        "cost_usd": money.format_cost(view.cost),
+        "cost_estimated": view.cost_estimated,
+        "deadline_at": time_text(view.deadline_at),
+        "expires_at": time_text(view.expires_at),
+        "log_bytes": view.log_bytes,
+        "log": view.log_end,
+        "host_key": view.host_key_check,
+        "leak_suspected": view.leak_suspected,
+    }
+
+
+def command_text(view: JobView) -> str:
+    """The command as a person would type it."""
+    return view.command if isinstance(view.command, str) else shlex.join(view.command)
+
+
+def time_text(value: datetime | None) -> str | None:
+    """UTC with milliseconds and a Z."""
+    if value is None:
+        return None
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"

@@ -1,0 +1,66 @@
+"""What the observer that leads does besides: suspicions are told, old news and old logs go.
+
+None of it is urgent, and each tick has little time for it: ceilings and ends of machines come first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import timedelta
+
+from jobs.store import outbox, retention
+from jobs.store.ending import Wanted
+from jobs.store.transitions import Lead
+from workers.steps.context import Context
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 600.0
+"""How often what has become old is looked for; the first time at once."""
+TICK_SECONDS = 0.2
+"""How much of a tick the deletion may take."""
+
+
+class Housekeeping:
+    """Used by the observer's thread alone."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._next_look = 0.0
+        self._outdated: list[str] = []
+
+    def tick(self, lead: Lead, wanted: Wanted) -> None:
+        """A little of what there is to do. Raises Stale where the caller does not lead any more."""
+        db = self._ctx.db
+        if wanted.leaks:
+            log.warning("a leak is suspected of %d machines that should be gone", outbox.leaks(db, lead))
+        if wanted.notify and self._ctx.settings.notify_url is None:
+            outbox.give_up(db, lead)
+        now = time.monotonic()
+        if not self._outdated and now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS  # also where this fails
+            self._look(lead)
+        self._shorten(lead, now + TICK_SECONDS)
+
+    def _look(self, lead: Lead) -> None:
+        outbox.purge(self._ctx.db, lead)
+        if (age := self._age) is not None:
+            self._outdated = retention.outdated(self._ctx.db, age)
+            if self._outdated:
+                self._next_look = 0.0  # there may be more than these
+
+    def _shorten(self, lead: Lead, end: float) -> None:
+        """Delete outdated logs, piece by piece, until they are gone or the time is over."""
+        while self._outdated and (age := self._age) is not None:
+            attempt_id = self._outdated[-1]
+            if retention.shorten(self._ctx.db, lead, attempt_id, age):
+                self._outdated.pop()
+                log.info("the log of attempt %s is deleted: RUNNER_RETENTION", attempt_id)
+            if time.monotonic() >= end:
+                return
+
+    @property
+    def _age(self) -> timedelta | None:
+        seconds = self._ctx.settings.retention
+        return None if seconds is None else timedelta(seconds=seconds)
