@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,30 +15,33 @@ import pytest
 from runner.sim.config import SimConfig
 from runner.sim.simulator import Simulator
 from tests.acceptance.account import Account
-from tests.acceptance.harness import Installation
+from tests.acceptance.harness import Installation, Workers
+from tests.servers import Postgres, Redis
 
 Make = Callable[..., Installation]
+_broker_numbers = itertools.count()
 SSHD_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that names SSH_SERVERS runs against each of them: the simulator's own, and OpenSSH's."""
-    servers = getattr(metafunc.module, "SSH_SERVERS", None)
-    if servers is not None and "ssh_server" in metafunc.fixturenames:
-        metafunc.parametrize("ssh_server", servers, indirect=True, scope="module")
+    """A module that names ARRANGEMENTS runs in each of them."""
+    arrangements = getattr(metafunc.module, "ARRANGEMENTS", None)
+    if arrangements is not None and "arrangement" in metafunc.fixturenames:
+        metafunc.parametrize("arrangement", arrangements, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
-def ssh_server(request: pytest.FixtureRequest) -> str:
-    """The kind of SSH server in front of each machine."""
-    kind: str = getattr(request, "param", "built-in")
+def arrangement(request: pytest.FixtureRequest) -> str:
+    """What the jobs run on: ``service``, with the simulator's own SSH server; ``openssh``, the same with
+    OpenSSH's; or ``workers``, two of them, with PostgreSQL and Redis."""
+    kind: str = getattr(request, "param", "service")
     if kind == "openssh" and shutil.which("sshd", path=SSHD_PATH) is None:
         pytest.skip("OpenSSH's sshd is not installed, so nothing was shown against it")
     return kind
 
 
 @contextmanager
-def _making(where: Path, ssh_server: str) -> Iterator[Make]:
+def _making(where: Path, arrangement: str, request: pytest.FixtureRequest) -> Iterator[Make]:
     with ExitStack() as stack:
         count = 0
 
@@ -45,27 +49,44 @@ def _making(where: Path, ssh_server: str) -> Iterator[Make]:
             nonlocal count
             count += 1
             config = config or SimConfig(boot_seconds=0.2)
-            sim = stack.enter_context(Simulator(replace(config, openssh=ssh_server == "openssh")))
+            sim = stack.enter_context(Simulator(replace(config, openssh=arrangement == "openssh")))
             home = folder / f"home {count}"
             home.mkdir(mode=0o700)
-            installation = Installation(home, sim, environ)
+            if arrangement == "workers":
+                database_url, broker_url = stack.enter_context(_servers(request))
+                installation: Installation = Workers(home, sim, database_url, broker_url, environ)
+            else:
+                installation = Installation(home, sim, environ)
             stack.callback(installation.close)
             return installation
 
         yield _make
 
 
+@contextmanager
+def _servers(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """A migrated database and a broker of one's own."""
+    postgres: Postgres = request.getfixturevalue("postgres")
+    redis: Redis = request.getfixturevalue("redis")
+    name = postgres.create(request.getfixturevalue("migrated_template"))
+    number = next(_broker_numbers) % 16  # so many Redis has
+    yield postgres.url(name), redis.url(number)
+    postgres.drop(name)
+
+
 @pytest.fixture
-def make(tmp_path: Path, ssh_server: str) -> Iterator[Make]:
+def make(tmp_path: Path, arrangement: str, request: pytest.FixtureRequest) -> Iterator[Make]:
     """Make an installation with a simulated cloud of its own; everything is ended after the test."""
-    with _making(tmp_path, ssh_server) as make:
+    with _making(tmp_path, arrangement, request) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory, ssh_server: str) -> Iterator[Installation]:
-    """One installation, and its service, for all tests of a module that leave it as they found it."""
-    with _making(tmp_path_factory.mktemp("lasting"), ssh_server) as make:
+def lasting(
+    tmp_path_factory: pytest.TempPathFactory, arrangement: str, request: pytest.FixtureRequest
+) -> Iterator[Installation]:
+    """One installation, and what serves it, for all tests of a module that leave it as they found it."""
+    with _making(tmp_path_factory.mktemp("lasting"), arrangement, request) as make:
         installation = make()
         installation.up()
         yield installation

@@ -43,6 +43,7 @@ class Installation:
             "RUNNER_API_RATE": "20",
             **(extra or {}),
         }
+        self.elsewhere: dict[str, str] = {}
         self.service: subprocess.Popen[bytes] | None = None
         self.service_log = home.parent / f"{home.name}-service.log"
 
@@ -149,7 +150,7 @@ class Installation:
     @contextmanager
     def quick(self) -> Iterator[Client]:
         """The Python API in this process."""
-        with Client(home=self.home) as client:
+        with Client(home=self.home, **self.elsewhere) as client:
             yield client
 
     def tail(self) -> str:
@@ -183,3 +184,80 @@ class Installation:
             self.stop()
         if (self.home / "runner.db.service.json").exists():  # one in the background, perhaps
             self.run("down", "--force")
+
+
+class Workers(Installation):
+    """The same with PostgreSQL, Redis and several workers, each in a home of its own."""
+
+    def __init__(
+        self,
+        home: Path,
+        sim: Simulator,
+        database_url: str,
+        broker_url: str,
+        extra: Mapping[str, str] | None = None,
+        *,
+        count: int = 2,
+    ) -> None:
+        addresses = {"RUNNER_DATABASE_URL": database_url, "RUNNER_BROKER_URL": broker_url}
+        super().__init__(home, sim, {**addresses, **(extra or {})})
+        self.elsewhere = {"database_url": database_url, "broker_url": broker_url}
+        self.count = count
+        self.workers: dict[int, subprocess.Popen[bytes]] = {}
+
+    def up(self) -> subprocess.Popen[bytes]:
+        """Start the workers that are missing and wait until all serve."""
+        started = [self.start(number) for number in range(1, self.count + 1) if number not in self.workers]
+        return started[0]
+
+    def start(self, number: int, *words: str, **environ: str) -> subprocess.Popen[bytes]:
+        """Start one worker and wait until it serves."""
+        home = self.home.parent / f"{self.home.name} of worker {number}"
+        home.mkdir(mode=0o700, exist_ok=True)
+        ours = {"RUNNER_HOME": str(home), "RUNNER_SSH_KEY": str(self.home / "ssh" / "id_ed25519")}
+        with self.service_log.open("ab") as log:
+            worker = subprocess.Popen(
+                [*RUNNER, "worker", *words],
+                env={**self.environ, **ours, **environ},
+                cwd=home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.workers[number] = worker
+        with self.quick() as client:
+            db = client.database
+            wait_until(
+                lambda: worker.poll() is not None or any(w.pid == worker.pid for w in leases.workers(db)),
+                what=f"worker {number}",
+            )
+        assert worker.poll() is None, self.tail()
+        return worker
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 30) -> int | None:
+        """Send all workers a signal and wait for their ends; the first exit status that is not 0."""
+        for worker in self.workers.values():
+            worker.send_signal(number)
+        found = [self.end(which, timeout=timeout) for which in list(self.workers)]
+        return next((status for status in found if status), 0)
+
+    def end(self, which: int, number: int | None = None, timeout: float = 30) -> int:
+        """Send one worker a signal, if any, and wait for its end; its exit status."""
+        worker = self.workers.pop(which)
+        if number is not None:
+            worker.send_signal(number)
+        return worker.wait(timeout)
+
+    def leader(self) -> int:
+        """The number of the worker that leads."""
+        with self.quick() as client:
+            return wait_until(lambda: self._leader(client), what="somebody who leads")
+
+    def _leader(self, client: Client) -> int | None:
+        pids = [worker.pid for worker in leases.workers(client.database) if worker.leads]
+        return next((which for which, worker in self.workers.items() if worker.pid in pids), None)
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.send_signal(signal.SIGCONT)
+        self.stop()

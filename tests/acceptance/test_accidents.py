@@ -6,7 +6,7 @@ from tests.acceptance.conftest import Make
 from tests.acceptance.harness import Installation
 from tests.waiting import wait_until
 
-SSH_SERVERS = ("built-in", "openssh")
+ARRANGEMENTS = ("service", "openssh", "workers")
 
 
 def _running(served: Installation, command: str = "echo begun; sleep 1000") -> tuple[str, str]:

@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 
 STATES = ("queued", "deploying", "booting", "running", "finishing")
 
-SSH_SERVERS = ("built-in", "openssh")
+ARRANGEMENTS = ("service", "openssh")
 
 
 def _talk(until: Path) -> str:

@@ -24,7 +24,7 @@ AWKWARD: dict[str, tuple[str, bytes]] = {
     "empty input": ("cat; echo end", b"end\n"),
 }
 
-SSH_SERVERS = ("built-in", "openssh")
+ARRANGEMENTS = ("service", "openssh")
 
 
 @pytest.mark.timeout(300)

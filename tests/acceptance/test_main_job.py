@@ -20,7 +20,7 @@ while True:
     signal.pause()
 """
 
-SSH_SERVERS = ("built-in", "openssh")
+ARRANGEMENTS = ("service", "openssh", "workers")
 
 
 def test_a_job_that_succeeds(shared: Installation) -> None:
@@ -102,7 +102,13 @@ def test_past_its_max_runtime(shared: Installation) -> None:
     shared.nothing_left()
 
 
-def test_run_brings_its_own_service_which_outlives_it(installation: Installation) -> None:
+def test_run_brings_its_own_service_which_outlives_it(installation: Installation, arrangement: str) -> None:
+    if arrangement == "workers":
+        done = installation.run("submit", *GPU, "--", "echo hi")
+        assert done.returncode == 0
+        assert b"no worker is alive" in done.stderr
+        assert b"RUNNER_BROKER_URL is set" in installation.run("up").stderr
+        return
     done = installation.run("run", *GPU, "--", "echo hi")
     assert (done.returncode, done.stdout) == (0, b"hi\n"), done.stderr
     running = json.loads(installation.ok("status", "--json"))["service"]
