@@ -55,7 +55,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
         return
     try:
         yield from _guarded("database", lambda: _database(db))
-        yield from _guarded("service", lambda: _service(settings, db))
+        if settings.served_by_workers:
+            yield from _guarded("workers", lambda: _workers(db))
+            yield from _guarded("broker", lambda: _broker(settings))
+        else:
+            yield from _guarded("service", lambda: _service(settings, db))
         yield from _guarded("notify", lambda: _notify(settings, db))
         yield from _cloud(settings, db)
     finally:
@@ -109,25 +113,59 @@ def _file_system(path: Path) -> str | None:
     return max(found)[1] if found else None
 
 
+def _workers(db: Database) -> Finding:
+    found = leases.workers(db)
+    if not found:
+        return _nobody("workers", "none is alive", "runner worker", db)
+    for worker in found:
+        if worker.note:
+            where = f"{worker.host} (pid {worker.pid})"
+            return Finding(
+                "workers", False, f"{where}: {worker.note}", f"See the log of the worker on {where}."
+            )
+    busy, seats = sum(worker.busy for worker in found), sum(worker.seats for worker in found)
+    return Finding("workers", True, f"{len(found)} alive, {busy} of {seats} seats taken")
+
+
+def _broker(settings: Settings) -> Finding:
+    if not settings.broker_url:
+        mend = "Set RUNNER_BROKER_URL to that of the workers, such as redis://localhost:6379/0."
+        return Finding(
+            "broker", False, "none is set, and PostgreSQL is served by workers, who share one", mend
+        )
+    from workers.doorbell import Doorbell
+
+    bell = Doorbell(settings.broker_url)
+    try:
+        why = bell.try_it()
+    finally:
+        bell.close()
+    if why is not None:
+        mend = "Jobs go on without it, served by the worker that leads; start it, or mend RUNNER_BROKER_URL."
+        return Finding("broker", False, f"cannot be reached: {why}", mend)
+    return Finding("broker", True, "answers")
+
+
+def _nobody(what: str, state: str, command: str, db: Database) -> Finding:
+    """Nobody works: which is well where nothing is to be done."""
+    if machines := len(doom.instances(db)):
+        return Finding(what, False, f"{state}, with {count(machines, 'machine')} rented", command)
+    if waiting := reads.unfinished(db):
+        return Finding(what, False, f"{state}, with {count(waiting, 'job')} waiting", command)
+    return Finding(what, True, f"{state} (nothing needs it now)")
+
+
 def _service(settings: Settings, db: Database) -> Finding:
     running = daemon.find(settings)
-    machines = len(doom.instances(db))
     if running is None:
-        if machines:
-            return Finding(
-                "service", False, f"not running, with {count(machines, 'machine')} rented", "runner up"
-            )
-        if waiting := reads.unfinished(db):
-            return Finding(
-                "service", False, f"not running, with {count(waiting, 'job')} waiting", "runner up"
-            )
-        return Finding("service", True, "not running (nothing needs it now)")
+        return _nobody("service", "not running", "runner up", db)
     for worker in leases.workers(db):
         if worker.note:
             return Finding(
                 "service", False, f"pid {running.pid}: {worker.note}", f"See {daemon.log_path(settings)}."
             )
-    return Finding("service", True, f"running, pid {running.pid}, {count(machines, 'machine')} rented")
+    machines = count(len(doom.instances(db)), "machine")
+    return Finding("service", True, f"running, pid {running.pid}, {machines} rented")
 
 
 def _notify(settings: Settings, db: Database) -> Finding:
@@ -143,7 +181,8 @@ def _notify(settings: Settings, db: Database) -> Finding:
     if found.error:
         parts.append(f"last error: {found.error}")
     if age > LATE:
-        mend = "Mend what RUNNER_NOTIFY_URL names, and have a service that sends: runner up"
+        _, command = daemon.nobody(db)
+        mend = f"Mend what RUNNER_NOTIFY_URL names, and have somebody who sends: {command}"
         return Finding("notify", False, ", ".join(parts), mend)
     return Finding("notify", True, ", ".join(parts))
 
@@ -184,10 +223,13 @@ def _clock(listing: Listing, db: Database | None) -> Finding:
     off = abs((datetime.now(UTC) - listing.date).total_seconds())
     if off > CLOCK_SECONDS:
         return Finding("clock", False, f"{off:.0f} s away from the API's", "Set this computer's clock (NTP).")
-    kept = 0.0 if db is None else abs((db.clock() - listing.date).total_seconds())
-    if kept > CLOCK_SECONDS:
+    kept = 0.0 if db is None else abs((db.time() - listing.date).total_seconds())
+    if db is not None and kept > CLOCK_SECONDS:
         mend = "It was set after the service began: start the service again."
-        return Finding("clock", False, f"the service's is {kept:.0f} s away from the API's", mend)
+        if not db.sqlite:
+            mend = "Set the clock of the database's server (NTP): leases and ceilings go by it."
+        whose = "the service's" if db.sqlite else "that of the database's server"
+        return Finding("clock", False, f"{whose} is {kept:.0f} s away from the API's", mend)
     return Finding("clock", True, "agrees with the API's")
 
 
@@ -221,7 +263,7 @@ def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
             )
     strangers = len(listed) - len([uuid for uuid in listed if uuid in rows])
     if wrong:
-        return Finding("account", False, "; ".join(wrong), "runner up")
+        return Finding("account", False, "; ".join(wrong), daemon.nobody(db)[1])
     return Finding(
         "account", True, f"{count(len(rows), 'machine')} of ours as in the books, {strangers} of others"
     )

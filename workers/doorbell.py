@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from kombu.exceptions import OperationalError
 
-from workers.app import QUEUE, RING_EXPIRES, make_app
+from workers.app import CONNECT_SECONDS, QUEUE, RING_EXPIRES, make_app
 
 MOST_RINGS = 8
 """Of many jobs that are submitted together only the first are rung for: the leader sees them all."""
@@ -36,6 +36,15 @@ class Doorbell:
                         retry=False,
                         ignore_result=True,
                     )
+        except OperationalError as error:
+            return str(error).rstrip(".")
+        return None
+
+    def try_it(self) -> str | None:
+        """Why the broker cannot be reached; None: it can."""
+        try:
+            with self._lock, self._app.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=round(CONNECT_SECONDS))
         except OperationalError as error:
             return str(error).rstrip(".")
         return None

@@ -40,6 +40,7 @@ def up(
     Example: runner up --detach
     """
     settings = load_settings()
+    daemon.check_settings(settings)
     running = daemon.find(settings)
     if running is not None and running.leaves and not background:
         if not new_account:
@@ -71,6 +72,7 @@ def down(
     Example: runner down
     """
     settings = load_settings()
+    daemon.check_settings(settings)
     running = daemon.find(settings)
     db = open_database(settings.database_url)
     try:
@@ -99,7 +101,7 @@ def down(
 def status(
     json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Say whether a service is running, what it does, and which machines are rented.
+    """Say whether a service is running, or which workers are, and which machines are rented.
 
     Example: runner status
     """
@@ -113,7 +115,9 @@ def status(
         output.print_json(found)
         return
     running = found["service"]
-    if running is None:
+    if settings.served_by_workers:
+        _print_workers(found["workers"])
+    elif running is None:
         print("service    not running; start it with `runner up`")
     else:
         where = "in the background" if running["background"] else "in a terminal"
@@ -133,6 +137,15 @@ def status(
         print(f"  {output.clean(machine['name'])} {output.clean(facts)}{leak}")
 
 
+def _print_workers(workers: list[dict[str, Any]]) -> None:
+    if not workers:
+        print("workers    none is alive; start one with `runner worker`")
+    for worker in workers:
+        leads = " · leads" if worker["leads"] else ""
+        where = f"{worker['host']} pid {worker['pid']} · {worker['busy']} of {worker['seats']} seats"
+        print(f"worker     {output.clean(where)}{leads} · version {output.clean(worker['version'])}")
+
+
 def _status(settings: Settings, db: Database) -> dict[str, Any]:
     from jobs import meter
 
@@ -148,7 +161,18 @@ def _status(settings: Settings, db: Database) -> dict[str, Any]:
             "seconds": max(0.0, time.time() - running.started),
         },
         "workers": [
-            {"host": worker.host, "pid": worker.pid, "version": worker.version, "note": worker.note}
+            {
+                "id": worker.id,
+                "host": worker.host,
+                "pid": worker.pid,
+                "version": worker.version,
+                "seats": worker.seats,
+                "busy": worker.busy,
+                "leads": worker.leads,
+                "started_at": present.time_text(worker.started_at),
+                "heartbeat_at": present.time_text(worker.heartbeat_at),
+                "note": worker.note,
+            }
             for worker in daemon.workers(db)
         ],
         "database": str(db.path or db.shown_url),
