@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a newcomer needs; both bring what they need into .venv.
 # Only python3 (3.11 or later) and make have to be there already.
 .DELETE_ON_ERROR:
-.PHONY: demo test bench picture lint types imports check lock clean
+.PHONY: demo test test-full bench picture lint types imports check lock clean
 
 # Each of the many processes that the tests start would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,6 +18,10 @@ picture: .venv/ready
 	@$(PY) docs/record_demo.py
 
 test: .venv/ready
+	@$(PY) -m pytest -q -n 4 --dist worksteal -m "not full"
+
+# The same and what takes long, or needs the history: an upgrade from the last release.
+test-full: .venv/ready
 	@$(PY) -m pytest -q -n 4 --dist worksteal
 
 bench: .venv/ready
