@@ -172,8 +172,16 @@ def sqlite_url(file: Path) -> str:
 
 def read_broker(value: object, what: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
-    if not re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text):
-        raise InvalidSettings(f"{what} must be a broker's address such as redis://localhost:6379/0.")
+    try:
+        sound = re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text) is not None
+        _ = urlsplit(text).port
+    except ValueError:  # a password with a sign that should be written as %2F, perhaps
+        sound = False
+    if not sound:
+        raise InvalidSettings(
+            f"{what} must be a broker's address such as redis://:PASSWORD@localhost:6379/0; special signs of a "
+            "password must be percent-encoded."
+        )
     return text
 
 
