@@ -179,8 +179,8 @@ def read_broker(value: object, what: str) -> str:
         sound = False
     if not sound:
         raise InvalidSettings(
-            f"{what} must be a broker's address such as redis://:PASSWORD@localhost:6379/0; special signs of a "
-            "password must be percent-encoded."
+            f"{what} must be a broker's address such as redis://:PASSWORD@localhost:6379/0; special signs "
+            "of a password must be percent-encoded."
         )
     return text
 

@@ -1,8 +1,8 @@
 """PostgreSQL: how it is connected to, in what order its writers take turns, and what its errors mean.
 
 What may take too long has a limit: a statement, the wait for a lock, a connection that is being made, a
-server that went away without a word, and a transaction whose process was stopped in the middle of it. A server
-that is itself stopped, while its computer answers for it, is waited for.
+server that went away without a word, and a transaction whose process was stopped in the middle of it. A
+server that is itself stopped, while its computer answers for it, is waited for.
 """
 
 from __future__ import annotations
