@@ -15,7 +15,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from jobs.errors import InvalidJob, InvalidSettings
 from jobs.ids import FLEET
@@ -174,6 +174,14 @@ def read_broker(value: object, what: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if not re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text):
         raise InvalidSettings(f"{what} must be a broker's address such as redis://localhost:6379/0.")
+    parts = urlsplit(text)
+    checks = dict(parse_qsl(parts.query)).get("ssl_cert_reqs")
+    if parts.scheme == "rediss" and checks not in ("required", "none"):
+        # Celery would take any certificate, and only say so.
+        raise InvalidSettings(
+            f"{what} begins with rediss:// and does not say whether a certificate is checked: end it "
+            "with ?ssl_cert_reqs=required (and &ssl_ca_certs=/path/to/ca.pem for an authority of your own)."
+        )
     return text
 
 
