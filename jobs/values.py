@@ -174,9 +174,8 @@ def read_broker(value: object, what: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if not re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text):
         raise InvalidSettings(f"{what} must be a broker's address such as redis://localhost:6379/0.")
-    parts = urlsplit(text)
-    checks = dict(parse_qsl(parts.query)).get("ssl_cert_reqs")
-    if parts.scheme == "rediss" and checks not in ("required", "none"):
+    checks = dict(parse_qsl(text.partition("?")[2])).get("ssl_cert_reqs")
+    if text.startswith("rediss:") and checks not in ("required", "none"):
         # Celery would take any certificate, and only say so.
         raise InvalidSettings(
             f"{what} begins with rediss:// and does not say whether a certificate is checked: end it "
