@@ -53,7 +53,7 @@ class GuardedRedis(Redis):
 
     def _spawn(self, port: int) -> subprocess.Popen[bytes]:
         shim = self.folder / "redis-server"
-        shim.write_text(f'#!/bin/sh\nexec \'{self._program}\' "$@" --port {port} --bind 127.0.0.1\n')
+        shim.write_text(f"#!/bin/sh\nexec '{self._program}' \"$@\" --port {port} --bind 127.0.0.1\n")
         shim.chmod(0o755)
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
@@ -201,9 +201,7 @@ def _submitter(stack: Stack, home: Path) -> Mapping[str, str]:
 
 
 @pytest.mark.timeout(300)
-def test_the_stack_as_it_is_written(
-    stack: Stack, database: Postgres, broker: Redis, tmp_path: Path
-) -> None:
+def test_the_stack_as_it_is_written(stack: Stack, database: Postgres, broker: Redis, tmp_path: Path) -> None:
     worker = stack.compose.container("worker")
     health = stack.compose.services["worker"]["healthcheck"]
     assert health["test"] == ["CMD", *entrypoint(), "health"]
@@ -230,7 +228,12 @@ def test_the_stack_as_it_is_written(
 
     def by_submitter(*words: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [BIN / "runner", *words], env=submitter, cwd=tmp_path, capture_output=True, timeout=PATIENCE, check=False
+            [BIN / "runner", *words],
+            env=submitter,
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
         )
 
     done = by_submitter("submit", *GPU, "--max-cost", "5", "--", "echo from a container")
@@ -263,7 +266,8 @@ def test_the_role_may_do_nothing_to_the_server(stack: Stack, database: Postgres)
 
     with psycopg.connect(stack.read("database_url"), autocommit=True) as connection:
         found = connection.execute(
-            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles WHERE rolname = current_user"
+            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles "
+            "WHERE rolname = current_user"
         ).fetchone()
         assert found == (False, False, False, False)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
