@@ -161,6 +161,12 @@ class Engine:
         self.ctx.stopping.set()
         state.should_stop = os.EX_OK  # type: ignore[assignment]
         embedded.ring()
+        # Celery sees its flag when its broker lets go of it; what others can take over is theirs at once.
+        threading.Thread(target=self._hand_back, name="hand back", daemon=True).start()
+
+    def _hand_back(self) -> None:
+        self.observer.close()
+        self.attendants.close()
 
     def _send(self, task: str, *args: str) -> None:
         """Ring for whoever is free; while the broker cannot be reached, answer the bell ourselves."""

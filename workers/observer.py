@@ -106,6 +106,19 @@ class Observer:
             stopping.wait(1.0)
 
     def _run(self) -> None:
+        try:
+            self._look_again_and_again()
+        finally:
+            self._give_up_the_lead()
+
+    def _give_up_the_lead(self) -> None:
+        """Another worker leads at once, while this one still hands back what it attends to."""
+        try:
+            leases.release_lead(self._ctx.db, self._ctx.owner)
+        except DatabaseError as error:
+            log.warning("the lead runs out by itself: %s", error)
+
+    def _look_again_and_again(self) -> None:
         while not self._ctx.stopping.is_set():
             pause = BUSINESS_SECONDS
             try:

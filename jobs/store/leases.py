@@ -172,10 +172,20 @@ def lead(db: Database, owner: str) -> Lead | None:
     return None if fence is None else Lead(owner, fence)
 
 
+def release_lead(db: Database, owner: str) -> None:
+    """Give up the lead: another observer may take it at once."""
+    with db.write() as session:
+        _release_lead(session, owner)
+
+
+def _release_lead(session: Session, owner: str) -> None:
+    session.execute(update(Leader).where(Leader.owner == owner).values(owner=None, until=None))
+
+
 def leave(db: Database, owner: str) -> None:
     """Give up the lead and all leases of *owner*, and sign off."""
     with db.write() as session:
-        session.execute(update(Leader).where(Leader.owner == owner).values(owner=None, until=None))
+        _release_lead(session, owner)
         session.execute(
             update(Attempt)
             .where(Attempt.id.in_(_in_order(Attempt.lease_owner == owner)))

@@ -31,7 +31,7 @@ def _git(*words: str) -> str:
 
 @pytest.fixture
 def last_release(tmp_path: Path) -> Path:
-    """The code of the last release that has workers: the latest tag before this commit, else what main was."""
+    """The code of the last release that has workers: the latest tag before this, else what main was."""
     here = _git("rev-parse", "HEAD")
     tag = _git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^")
     for candidate in (tag, "origin/main", "HEAD^"):

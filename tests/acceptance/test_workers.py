@@ -177,6 +177,7 @@ def test_everything_that_may_happen_to_two_workers(
             _, said = waiter.communicate(timeout=60)
             assert waiter.returncode == 0, said
             assert b"Traceback" not in fleet.service_log.read_bytes()
+            assert "deadlock" not in postgres.log()
         finally:
             fleet.close()
 
