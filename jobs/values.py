@@ -172,10 +172,19 @@ def sqlite_url(file: Path) -> str:
 
 def read_broker(value: object, what: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
-    if not re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text):
-        raise InvalidSettings(f"{what} must be a broker's address such as redis://localhost:6379/0.")
-    checks = dict(parse_qsl(text.partition("?")[2])).get("ssl_cert_reqs")
-    if text.startswith("rediss:") and checks not in ("required", "none"):
+    try:
+        sound = re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text) is not None
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError:  # a password with a sign that should be written as %2F, perhaps
+        sound = False
+    if not sound:
+        raise InvalidSettings(
+            f"{what} must be a broker's address such as redis://:PASSWORD@localhost:6379/0; special signs in "
+            "a password must be percent-encoded."
+        )
+    checks = dict(parse_qsl(url.query)).get("ssl_cert_reqs")
+    if url.scheme == "rediss" and checks not in ("required", "none"):
         # Celery would take any certificate, and only say so.
         raise InvalidSettings(
             f"{what} begins with rediss:// and does not say whether a certificate is checked: end it "

@@ -253,11 +253,13 @@ class Client:
         """
         if not self._settings.broker_url:
             return None
-        from workers.doorbell import Doorbell  # Celery: only who has a broker needs it
+        from workers.app import queue_of  # Celery: only who has a broker needs it
+        from workers.doorbell import Doorbell
 
+        db = self.database
         with self._lock:
             if self._bell is None:
-                self._bell = Doorbell(self._settings.broker_url)
+                self._bell = Doorbell(self._settings.broker_url, queue_of(db))
         why = self._bell.ring(job_ids)
         if why is None:
             return None

@@ -57,7 +57,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from _guarded("database", lambda: _database(db))
         if settings.served_by_workers:
             yield from _guarded("workers", lambda: _workers(db))
-            yield from _guarded("broker", lambda: _broker(settings))
+            yield from _guarded("broker", lambda: _broker(settings, db))
         else:
             yield from _guarded("service", lambda: _service(settings, db))
         yield from _guarded("notify", lambda: _notify(settings, db))
@@ -127,15 +127,16 @@ def _workers(db: Database) -> Finding:
     return Finding("workers", True, f"{len(found)} alive, {busy} of {seats} seats taken")
 
 
-def _broker(settings: Settings) -> Finding:
+def _broker(settings: Settings, db: Database) -> Finding:
     if not settings.broker_url:
         mend = "Set RUNNER_BROKER_URL to that of the workers, such as redis://localhost:6379/0."
         return Finding(
             "broker", False, "none is set, and PostgreSQL is served by workers, who share one", mend
         )
+    from workers.app import queue_of
     from workers.doorbell import Doorbell
 
-    bell = Doorbell(settings.broker_url)
+    bell = Doorbell(settings.broker_url, queue_of(db))
     try:
         why = bell.try_it()
     finally:

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from jobs.errors import ApiError, InvalidToken, RunnerError
+from jobs.errors import ApiError, DatabaseError, InvalidToken, RunnerError, ServiceUnavailable
 from jobs.settings import Settings
 from jobs.store import doom, leases
 from jobs.store.database import Database
@@ -70,7 +70,9 @@ class Worker:
 
         def stop_engine() -> None:
             engine.stop()
-            threading.Thread(target=_leave_in_time, args=(self.db, self.owner), daemon=True).start()
+            threading.Thread(target=_leave_in_time, args=(self.db, self.owner, engine), daemon=True).start()
+
+        engine.on_drain = stop_engine
 
         with _signals(stop_engine, self.db if say_what_lives else None):
             if beside is not None:
@@ -78,8 +80,7 @@ class Worker:
             try:
                 engine.run()
             finally:
-                leases.leave(self.db, self.owner)
-                log.info("everything has been handed back")
+                _leave(self.db, self.owner)
         return engine.drained
 
 
@@ -117,14 +118,23 @@ def live_machines(db: Database) -> list[str]:
     ]
 
 
-def _leave_in_time(db: Database, owner: str) -> None:
+def _leave(db: Database, owner: str) -> None:
+    """Sign off; without a database that can be reached, what is held runs out by itself."""
+    try:
+        leases.leave(db, owner)
+        log.info("everything has been handed back")
+    except DatabaseError as error:
+        log.warning("what is held runs out by itself: %s", error)
+
+
+def _leave_in_time(db: Database, owner: str, engine: Engine) -> None:
     """End the process although a call hangs: whatever it does, who goes on finds out what came of it."""
     time.sleep(LEAVE_SECONDS)
     log.warning("a call still waits for its answer; leaving without it")
-    giver = threading.Thread(target=leases.leave, args=(db, owner), daemon=True)
+    giver = threading.Thread(target=_leave, args=(db, owner), daemon=True)
     giver.start()
     giver.join(STOP_SECONDS - LEAVE_SECONDS - 1)
-    os._exit(os.EX_OK)
+    os._exit(os.EX_OK if engine.drained is None else ServiceUnavailable.exit_code)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from jobs import ids
 from jobs.errors import InvalidSettings, ServiceUnavailable
-from jobs.settings import Settings
+from jobs.settings import Secret, Settings
 from jobs.store import agreement, leases
 from jobs.store.database import Database
 from jobs.store.schema import open_database
@@ -53,7 +53,14 @@ def work(settings: Settings, *, seats: int | None = None, new_account: bool = Fa
             if not new_account:
                 account.check(db, cloud, settings.api_url, token.reveal())
             seats = settings.max_instances if seats is None else seats
-            agreement.join(db, owner, serving.me(), seats, what_it_has(settings, key.public_line))
+            has = what_it_has(settings, token, key.public_line)
+            try:
+                agreement.join(db, owner, serving.me(), seats, has)
+            except agreement.Disagreement as error:
+                # A new token of the same account: it has the machines that the others rented.
+                if error.name != agreement.ACCOUNT or not account.is_proved(db, cloud):
+                    raise
+                agreement.join(db, owner, serving.me(), seats, has, same_account=True)
             account.remember(db, settings.api_url, token.reveal())
             log.info("worker %s serves %s with %d seats (pid %d)", owner, db.shown_url, seats, os.getpid())
             worker = serving.Worker(settings, db, cloud, key, owner, seats, stopping)
@@ -74,10 +81,12 @@ def check_settings(settings: Settings) -> None:
         )
 
 
-def what_it_has(settings: Settings, public_line: str) -> dict[str, Sequence[str]]:
+def what_it_has(settings: Settings, token: Secret, public_line: str) -> dict[str, Sequence[str]]:
     """What all workers must have in common, by the name of its setting."""
     secret = settings.secret_key
     return {
+        agreement.ACCOUNT: [settings.api_url, token.reveal()],
+        agreement.NOTIFY: [] if settings.notify_url is None else ["set"],
         agreement.SSH_KEY: [public_line],
         agreement.SECRET_KEY: [] if secret is None else secret.reveal().split(","),
         agreement.ARTIFACTS: [] if settings.artifacts_url is None else [settings.artifacts_url],

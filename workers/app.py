@@ -23,6 +23,8 @@ from celery.worker import WorkController, state
 from kombu.exceptions import OperationalError
 
 from jobs.errors import RunnerError
+from jobs.store.database import Database
+from jobs.store.schema import installation_id
 from jobs.subject import about
 from workers import embedded
 from workers.attendants import Attendants
@@ -34,15 +36,22 @@ from workers.steps.notify import notify
 
 log = logging.getLogger(__name__)
 
-QUEUE = "gpu-job-runner"
 RING_EXPIRES = 30
 TASK_THREADS = 12
 CONNECT_SECONDS = 3.0
 SOCKET_SECONDS = 5.0
+ONCE = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+"""Else each ring at a broker that is away would take seconds, although a ring is not repeated."""
 BROKER_AGAIN_SECONDS = 5.0
 """How long a broker that could not be reached is left alone."""
 MOST_ADMISSIONS = 8
 """How many of the threads may wait for deploys: the end of a machine must never queue behind its like."""
+
+
+def queue_of(db: Database) -> str:
+    """The queue of an installation: several may share a broker, and must not answer each other's bells."""
+    with db.read() as session:
+        return f"gpu-job-runner-{installation_id(session)}"
 
 
 class _Loader(AppLoader):
@@ -68,7 +77,6 @@ def make_app(broker_url: str | None, *, ours: bool = True) -> Celery:
         broker_connection_timeout=CONNECT_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        task_default_queue=QUEUE,
         task_ignore_result=True,
         task_acks_late=False,
         worker_prefetch_multiplier=1,
@@ -85,12 +93,13 @@ def make_app(broker_url: str | None, *, ours: bool = True) -> Celery:
 def _transport_options(broker_url: str | None) -> dict[str, Any]:
     """What keeps a Redis that hangs, or went away without a word, from hanging us."""
     if broker_url is None or not broker_url.startswith(("redis", "rediss", "sentinel")):
-        return {}
+        return dict(ONCE)
     return {
         "socket_timeout": SOCKET_SECONDS,
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_keepalive": True,
         "health_check_interval": 25,
+        **ONCE,
     }
 
 
@@ -102,10 +111,12 @@ class Engine:
     ) -> None:
         self.app = make_app(broker_url)
         self.ctx = make_context(self)
+        self._queue = queue_of(self.ctx.db)
         self.attendants = Attendants(self.ctx, seats)
-        self.observer = Observer(self.ctx)
+        self.observer = Observer(self.ctx, self.attendants.offer)
         self.observer.on_news.append(self.attendants.woken)
         self.drained: str | None = None  # why it stopped by itself
+        self.on_drain: Callable[[], None] = self.stop
         self._worker: Any = None
         self._tasks: dict[str, Callable[..., None]] = {}
         self._here = ThreadPoolExecutor(TASK_THREADS, thread_name_prefix="here")
@@ -132,7 +143,7 @@ class Engine:
     def drain(self, why: str) -> None:
         log.error("%s", why)
         self.drained = why
-        self.stop()
+        self.on_drain()
 
     def run(self) -> None:
         """Work until :meth:`stop` is called; returns when everything has been handed back."""
@@ -144,6 +155,7 @@ class Engine:
             app=self.app,
             pool_cls="threads",
             concurrency=TASK_THREADS,
+            queues=[self._queue],
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
@@ -175,7 +187,7 @@ class Engine:
         if time.monotonic() >= self._silent_until:
             try:
                 self.app.send_task(
-                    task, args=args, queue=QUEUE, expires=RING_EXPIRES, retry=False, ignore_result=True
+                    task, args=args, queue=self._queue, expires=RING_EXPIRES, retry=False, ignore_result=True
                 )
             except OperationalError as error:
                 log.warning("the broker cannot be rung, this worker does what it can: %s", error)
@@ -233,11 +245,13 @@ class Engine:
 
 @contextmanager
 def _one_line(task: str) -> Iterator[None]:
-    """What a task cannot do for now is said in a sentence: the observer rings again."""
+    """What a task cannot do for now is said in a sentence: the observer rings again. A bug is told whole."""
     try:
         yield
     except RunnerError as error:
         log.warning("%s: %s", task, error)
+    except Exception:
+        log.exception("%s stumbled", task)
 
 
 def _step(part: Attendants | Observer) -> type:

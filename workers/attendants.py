@@ -12,7 +12,7 @@ import threading
 import time
 
 from jobs.errors import DatabaseError
-from jobs.store import agreement, leases
+from jobs.store import agreement, attempts, leases
 from jobs.store.leases import Held
 from jobs.store.transitions import AttemptLease
 from jobs.subject import about
@@ -39,6 +39,7 @@ class Attendants:
         self._seats = seats
         self._lock = threading.Lock()
         self._busy: dict[str, tuple[Control, AttemptLease, threading.Thread]] = {}
+        self._taking: set[str] = set()  # their leases are being asked for
         self.woken = threading.Event()  # somebody wrote into the database: a cancel, perhaps
         self._book: Logbook | None = None
         self._keeper: threading.Thread | None = None
@@ -52,21 +53,37 @@ class Attendants:
     def offer(self, attempt_id: str) -> bool:
         """Attend to an attempt if there is room and its lease could be had."""
         with self._lock:
-            if self._ctx.stopping.is_set() or len(self._busy) >= self._seats or attempt_id in self._busy:
+            if self._ctx.stopping.is_set() or attempt_id in self._busy or attempt_id in self._taking:
+                return False
+            full = len(self._busy) + len(self._taking) >= self._seats
+            self._taking.add(attempt_id)
+        try:
+            # Without the lock: a lease waits for its turn, and no heartbeat may wait with it. A command that
+            # runs has its seat, also where the worker that had it is dead: one more is better than nobody.
+            if full and not attempts.runs(self._ctx.db, attempt_id):
                 return False
             lease = leases.take_attempt(self._ctx.db, attempt_id, self._ctx.owner)
-            if lease is None:
-                return False
-            control = Control()
-            thread = threading.Thread(
-                target=self._attend,
-                args=(attempt_id, lease, control),
-                name=f"attend-{attempt_id[-6:]}",
-                daemon=True,
-            )
-            thread.start()  # if that fails, the lease must run out: nobody may be listed who does not work
-            self._busy[attempt_id] = (control, lease, thread)
-        return True
+            return lease is not None and self._begin(attempt_id, lease)
+        finally:
+            with self._lock:
+                self._taking.discard(attempt_id)
+
+    def _begin(self, attempt_id: str, lease: AttemptLease) -> bool:
+        control = Control()
+        thread = threading.Thread(
+            target=self._attend,
+            args=(attempt_id, lease, control),
+            name=f"attend-{attempt_id[-6:]}",
+            daemon=True,
+        )
+        with self._lock:
+            leaving = self._ctx.stopping.is_set()
+            if not leaving:
+                thread.start()  # if that fails, the lease runs out: nobody may be listed who does not work
+                self._busy[attempt_id] = (control, lease, thread)
+        if leaving:
+            self._release(attempt_id, lease)
+        return not leaving
 
     def close(self) -> None:
         """Begin to stop: every attendant hands its attempt back at once."""
@@ -100,20 +117,20 @@ class Attendants:
 
     def _attend(self, attempt_id: str, lease: AttemptLease, control: Control) -> None:
         assert self._book is not None
-        try:
-            with about(attempt=attempt_id):
+        with about(job=lease.job_id, attempt=attempt_id):
+            try:
                 attend(self._ctx, attempt_id, lease, control, self._book)
-        except DatabaseError as error:
-            log.warning("attempt %s is put down: %s", attempt_id, error)
-        except Exception:
-            # A bug, or a fault that nobody mapped: the attempt goes back, the observer rings again.
-            log.exception("attempt %s is put down", attempt_id)
-        finally:
-            self._release(attempt_id, lease)
-            with self._lock:
-                self._busy.pop(attempt_id, None)
-            self._ctx.bells.terminate()
-            self._ctx.bells.observe()
+            except DatabaseError as error:
+                log.warning("attempt %s is put down: %s", attempt_id, error)
+            except Exception:
+                # A bug, or a fault that nobody mapped: the attempt goes back, the observer rings again.
+                log.exception("attempt %s is put down", attempt_id)
+            finally:
+                self._release(attempt_id, lease)
+                with self._lock:
+                    self._busy.pop(attempt_id, None)
+                self._ctx.bells.terminate()
+                self._ctx.bells.observe()
 
     def _release(self, attempt_id: str, lease: AttemptLease) -> None:
         try:
@@ -131,7 +148,8 @@ class Attendants:
                 if time.monotonic() >= next_heartbeat:
                     held = leases.heartbeat(self._ctx.db, self._ctx.owner, [id_ for id_, _ in busy])
                     next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
-                    if (why := agreement.too_old(self._ctx.db)) and not self._ctx.stopping.is_set():
+                    why = agreement.why_not(self._ctx.db, self._ctx.owner)
+                    if why is not None and not self._ctx.stopping.is_set():
                         self._ctx.bells.drain(why)
                 else:
                     held = leases.held(self._ctx.db, self._ctx.owner)

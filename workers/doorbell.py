@@ -10,17 +10,18 @@ from collections.abc import Sequence
 
 from kombu.exceptions import OperationalError
 
-from workers.app import CONNECT_SECONDS, QUEUE, RING_EXPIRES, make_app
+from workers.app import CONNECT_SECONDS, RING_EXPIRES, make_app
 
 MOST_RINGS = 8
 """Of many jobs that are submitted together only the first are rung for: the leader sees them all."""
 
 
 class Doorbell:
-    """One broker. Threads share it."""
+    """One broker, for the jobs of one database. Threads share it."""
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, queue: str) -> None:
         self._app = make_app(broker_url, ours=False)
+        self._queue = queue
         self._lock = threading.Lock()
 
     def ring(self, job_ids: Sequence[str]) -> str | None:
@@ -31,13 +32,13 @@ class Doorbell:
                     self._app.send_task(
                         "admit",
                         args=(job_id,),
-                        queue=QUEUE,
+                        queue=self._queue,
                         expires=RING_EXPIRES,
                         retry=False,
                         ignore_result=True,
                     )
-        except OperationalError as error:
-            return str(error).rstrip(".")
+        except Exception as error:  # noqa: BLE001 - whatever a transport stumbles over: the job is queued by now
+            return _reason(error)
         return None
 
     def try_it(self) -> str | None:
@@ -45,10 +46,15 @@ class Doorbell:
         try:
             with self._lock, self._app.connection_for_write() as connection:
                 connection.ensure_connection(max_retries=1, timeout=round(CONNECT_SECONDS))
-        except OperationalError as error:
-            return str(error).rstrip(".")
+        except Exception as error:  # noqa: BLE001 - whatever a transport stumbles over: the job is queued by now
+            return _reason(error)
         return None
 
     def close(self) -> None:
         """Hang up."""
         self._app.close()
+
+
+def _reason(error: Exception) -> str:
+    """Why, in words that quote no address: that may hold a password."""
+    return str(error).rstrip(".") if isinstance(error, OperationalError) else type(error).__name__

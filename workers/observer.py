@@ -12,6 +12,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from jobs.errors import ApiError, DatabaseError
@@ -46,8 +47,9 @@ MOST_QUESTIONS = 5
 class Observer:
     """One thread that leads, or waits until it may."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, offer: Callable[[str], bool]) -> None:
         self._ctx = ctx
+        self._offer = offer
         self._bounds = Limits(ctx.settings.max_instances, ctx.settings.max_burn)
         self._awake = Awake()
         self._housekeeping = Housekeeping(ctx)
@@ -58,6 +60,7 @@ class Observer:
         self._renew_at = 0.0
         self._last_began = 0.0
         self._next_listing = 0.0
+        self._next_offer = 0.0
         self._first_seen: dict[str, datetime] = {}
         self._rung: dict[str, float] = {}
         self._told: str | None = None
@@ -125,6 +128,7 @@ class Observer:
                 self._keep_lead()
                 if self._lead is None:
                     pause = RENEW_SECONDS
+                    self._take_what_waits()
                 else:
                     self._tick(self._lead)
             except Stale:
@@ -138,6 +142,14 @@ class Observer:
             self._ctx.stopping.wait(LEAST_PAUSE_SECONDS)
             self._woken.wait(pause)
             self._woken.clear()
+
+    def _take_what_waits(self) -> None:
+        """Attend to what nobody came for: the bell may have gone to a full worker, or to none at all."""
+        now = time.monotonic()
+        if now >= self._next_offer:
+            self._next_offer = now + RENEW_SECONDS
+            for attempt_id in ending.to_attend(self._ctx.db):
+                self._offer(attempt_id)
 
     def _keep_lead(self) -> None:
         """Renew the lead in good time, not at each tick: a write is a sync of the disk, and news to all."""
@@ -236,11 +248,9 @@ class Observer:
         """Machines carry their expiry in their names, by our clock; others judge it by the API's."""
         if abs(ahead) > CLOCKS_DIFFER and not self._clocks_differ:
             where = "behind" if ahead > timedelta(0) else "ahead of"
-            log.warning(
-                "this computer's clock is %.0f s %s the API's; set it, and start the service again",
-                abs(ahead).total_seconds(),
-                where,
-            )
+            mend = "set it, and start the service again" if self._ctx.db.sqlite else "set it"
+            whose = "this computer's" if self._ctx.db.sqlite else "the database server's"
+            log.warning("%s clock is %.0f s %s the API's; %s", whose, abs(ahead).total_seconds(), where, mend)
         self._clocks_differ = abs(ahead) > CLOCKS_DIFFER
 
     def _say(self, note: str | None) -> None:

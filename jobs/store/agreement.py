@@ -21,6 +21,10 @@ from jobs.store.leases import Process
 from jobs.values import fingerprint
 
 SSH_KEY, SECRET_KEY, ARTIFACTS = "RUNNER_SSH_KEY", "RUNNER_SECRET_KEY", "RUNNER_ARTIFACTS_URL"
+ACCOUNT = "MASSED_COMPUTE_API_KEY"
+"""Address and token: of another account every machine looks as if it were gone."""
+NOTIFY = "RUNNER_NOTIFY_URL"
+"""Need not be the same: who has none leaves what is to be told to who has one."""
 LAST = "last"
 """Under this name: what those had who worked last, for machines that were rented then."""
 
@@ -28,13 +32,26 @@ Prints = Mapping[str, Sequence[str]]
 
 
 class Disagreement(ServiceUnavailable):
-    """This worker must not work on this database."""
+    """This worker must not work on this database. ``name``: of the setting that differs, if it is one."""
+
+    def __init__(self, sentence: str, name: str | None = None) -> None:
+        super().__init__(sentence)
+        self.name = name
 
 
-def join(db: Database, owner: str, process: Process, seats: int, has: Mapping[str, Sequence[str]]) -> None:
+def join(
+    db: Database,
+    owner: str,
+    process: Process,
+    seats: int,
+    has: Mapping[str, Sequence[str]],
+    *,
+    same_account: bool = False,
+) -> None:
     """Sign a worker on. *has*: by the name of each setting, what must be the same; secret keys in order.
 
-    Raises Disagreement where it has something else than those who live, or too old a code.
+    *same_account*: that another token is one of the same account was seen. Raises Disagreement where it has
+    something else than those who live, or too old a code.
     """
     with db.write() as session:
         now = db.now(session)
@@ -50,7 +67,9 @@ def join(db: Database, owner: str, process: Process, seats: int, has: Mapping[st
             theirs = row.prints.get(worker.id)
             if theirs is not None:
                 kept[worker.id] = theirs
-                _compare(ours, theirs, f"the worker on {worker.host} (pid {worker.pid})")
+                free = {NOTIFY, ACCOUNT} if same_account else {NOTIFY}
+                compared = {name: prints for name, prints in ours.items() if name not in free}
+                _compare(compared, theirs, f"the worker on {worker.host} (pid {worker.pid})")
         last = row.prints.get(LAST)
         if last is not None and not kept and doom.any_rented(session):
             _compare({SSH_KEY: ours[SSH_KEY]}, last, "those who rented the machines that live")
@@ -58,11 +77,27 @@ def join(db: Database, owner: str, process: Process, seats: int, has: Mapping[st
         leases.add_worker(session, now, owner, process, seats)
 
 
-def too_old(db: Database) -> str | None:
-    """Why this code may not go on working on this database; None: it may."""
+def why_not(db: Database, owner: str) -> str | None:
+    """Why this worker may not go on working on this database; None: it may."""
     with db.read() as session:
-        least = session.execute(select(Agreement.least_code)).scalar_one()
-    return _too_old(least) if least > CODE else None
+        row = session.execute(select(Agreement)).scalar_one()
+    if row.least_code > CODE:
+        return _too_old(row.least_code)
+    if row.prints and owner not in row.prints:
+        return (
+            "This worker gave no sign of life for so long that another one has joined without asking what it "
+            "has; start it again."
+        )
+    return None
+
+
+def anybody_notifies(db: Database) -> bool:
+    """Whether a worker that lives has RUNNER_NOTIFY_URL."""
+    with db.read() as session:
+        prints = session.execute(select(Agreement.prints)).scalar_one()
+        alive = Worker.heartbeat_at > db.now(session) - leases.WORKER_LOST
+        living = session.execute(select(Worker.id).where(alive)).scalars()
+        return any(prints.get(worker, {}).get(NOTIFY) for worker in living)
 
 
 def _compare(ours: Prints, theirs: Prints, whose: str) -> None:
@@ -75,7 +110,8 @@ def _compare(ours: Prints, theirs: Prints, whose: str) -> None:
         if not same:
             raise Disagreement(
                 f"This worker's {name} is not that of {whose}; all workers of one database share "
-                f"{_SHARED[name]}."
+                f"{_SHARED[name]}.",
+                name,
             )
 
 
@@ -87,6 +123,7 @@ def _too_old(least: int) -> str:
 
 
 _SHARED = {
+    ACCOUNT: "one account: stop the others before one with another token or RUNNER_API_URL begins",
     SSH_KEY: "one SSH key: copy it, or name a file that they share",
     SECRET_KEY: "their secret keys: each must hold the one with which the others encrypt",
     ARTIFACTS: "one artifact store",

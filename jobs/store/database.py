@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,11 +54,13 @@ class Database:
         )
         self._clock = Clock(self.path)
         self.contact = Contact()
+        self._turns = threading.Semaphore(postgres.MOST_IN_QUEUE)
 
     @property
     def shown_url(self) -> str:
         """The address without its password."""
-        return self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
+        shown = self.url.set(drivername=self.url.get_backend_name(), query={})  # which may hold another one
+        return shown.render_as_string(hide_password=True)
 
     @contextmanager
     def write(self, *, alone: bool = True, news: bool = True) -> Iterator[Session]:
@@ -66,7 +69,7 @@ class Database:
         *alone*: nobody else decides anything until it is over. *news*: its commit is some, to all who wait.
         SQLite knows no difference: one writes at a time, and all that is written is news.
         """
-        with self.explained(), self._write.begin() as session:
+        with self.explained(), self._queueing(alone), self._write.begin() as session:
             session.connection()  # begins here and now: the time that is read next is that of the lock
             if alone and not self.sqlite:
                 postgres.wait_for_turn(session)
@@ -75,6 +78,19 @@ class Database:
                 session.flush()
                 postgres.tell_all(session)
         self.contact.made()
+
+    @contextmanager
+    def _queueing(self, alone: bool) -> Iterator[None]:
+        """Few at a time wait for their turn with a connection in hand: heartbeats and logs need some, too."""
+        if self.sqlite or not alone:
+            yield
+            return
+        if not self._turns.acquire(timeout=postgres.QUEUE_SECONDS):
+            raise DatabaseError(f"The database at {self.shown_url} was too busy, and nothing was changed.")
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:

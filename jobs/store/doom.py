@@ -49,7 +49,7 @@ def of_attempt(session: Session, now: datetime, attempt_id: str, why: str) -> No
 
 def due(db: Database, limit: int = 100) -> list[Doomed]:
     """Take what is to be terminated now; whoever calls meanwhile gets the others."""
-    with db.write() as session:
+    with db.write(news=False) as session:
         now = db.now(session)
         rows = session.execute(
             select(Instance)

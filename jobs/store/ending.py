@@ -23,6 +23,7 @@ from jobs.store import admission, catalog, doom, leases, limits, outbox
 from jobs.store.admission import Limits
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
+from jobs.subject import about
 
 log = logging.getLogger(__name__)
 
@@ -89,19 +90,7 @@ def wanted(db: Database, bounds: Limits, limit: int = 200) -> Wanted:
     with db.read() as session:
         now = db.now(session)
         admit = _to_admit(session, now, bounds, limit, prices)
-        attend = session.execute(
-            select(Attempt.id)
-            .join(Instance, Instance.attempt_id == Attempt.id)
-            .where(
-                leases.free(db, Attempt, now),
-                or_(
-                    Attempt.state == State.RUNNING,
-                    (Attempt.state == State.BOOTING) & Instance.ready & (Instance.state == "live"),
-                ),
-            )
-            .order_by(Attempt.created_at)
-            .limit(limit)
-        ).scalars()
+        attend = _to_attend(db, session, now, limit)
         rows = session.execute(
             select(Attempt.state, func.count()).where(Attempt.state != "ended").group_by(Attempt.state)
         )
@@ -118,13 +107,36 @@ def wanted(db: Database, bounds: Limits, limit: int = 200) -> Wanted:
         ).scalar_one()
         return Wanted(
             admit=admit,
-            attend=list(attend),
+            attend=attend,
             terminate=doom.any_due(session, now),
             live=held,
             hurried=bool(restless or set(states) - {State.RUNNING.value}),
             notify=outbox.any_due(session, now),
             leaks=outbox.any_leak(session, now),
         )
+
+
+def to_attend(db: Database, limit: int = 200) -> list[str]:
+    """The attempts that wait for an attendant, and nobody has."""
+    with db.read() as session:
+        return _to_attend(db, session, db.now(session), limit)
+
+
+def _to_attend(db: Database, session: Session, now: datetime, limit: int) -> list[str]:
+    rows = session.execute(
+        select(Attempt.id)
+        .join(Instance, Instance.attempt_id == Attempt.id)
+        .where(
+            leases.free(db, Attempt, now),
+            or_(
+                Attempt.state == State.RUNNING,
+                (Attempt.state == State.BOOTING) & Instance.ready & (Instance.state == "live"),
+            ),
+        )
+        .order_by(Attempt.created_at)
+        .limit(limit)
+    )
+    return list(rows.scalars())
 
 
 def _to_admit(
@@ -161,15 +173,16 @@ def _to_admit(
 @contextmanager
 def _one(db: Database, attempt_id: str) -> Iterator[Session]:
     """A transaction of one attempt's own. What is wrong with one must not keep the ends of all the others."""
-    try:
-        with db.write() as session:
-            yield session
-    except Stale:
-        pass  # it moved on by itself, or somebody else leads: the next look says which
-    except DatabaseError:
-        raise
-    except Exception:
-        log.exception("attempt %s cannot be ended; the others are", attempt_id)
+    with about(attempt=attempt_id):
+        try:
+            with db.write() as session:
+                yield session
+        except Stale:
+            pass  # it moved on by itself, or somebody else leads: the next look says which
+        except DatabaseError:
+            raise
+        except Exception:
+            log.exception("attempt %s cannot be ended; the others are", attempt_id)
 
 
 def _overdue(db: Database) -> list[str]:

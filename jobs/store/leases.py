@@ -44,7 +44,7 @@ class Held:
 
 def take_job(db: Database, job_id: str, owner: str) -> JobLease | None:
     """Take a queued job whose time has come, or whose end was asked for; None where somebody holds it."""
-    with db.write() as session:
+    with db.write(news=False) as session:
         now = db.now(session)
         free = or_(Job.lease_owner.is_(None), Job.lease_until < now)
         due = or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None))
@@ -60,7 +60,7 @@ def take_job(db: Database, job_id: str, owner: str) -> JobLease | None:
 
 def release_job(db: Database, job_id: str, lease: JobLease) -> None:
     """Give a queued job back untouched."""
-    with db.write() as session:
+    with db.write(news=False) as session:
         session.execute(
             update(Job)
             .where(Job.id == job_id, Job.lease_owner == lease.owner, Job.fence == lease.fence)
@@ -74,7 +74,9 @@ def free(db: Database, table: type[Attempt] | type[Leader], now: datetime) -> Co
         (table.owner, table.until) if issubclass(table, Leader) else (table.lease_owner, table.lease_until)
     )
     could_renew = db.sqlite or db.contact.seconds() >= LEASE.total_seconds()
-    return or_(owner.is_(None), until < now if could_renew else false())
+    # Nobody has one for so long: a server's clock has been set back since it was taken.
+    over = or_(until < now, until > now + 2 * LEASE)
+    return or_(owner.is_(None), over if could_renew else false())
 
 
 def take_attempt(db: Database, attempt_id: str, owner: str) -> AttemptLease | None:
@@ -85,10 +87,10 @@ def take_attempt(db: Database, attempt_id: str, owner: str) -> AttemptLease | No
             update(Attempt)
             .where(Attempt.id == attempt_id, Attempt.state != ENDED, free(db, Attempt, now))
             .values(lease_owner=owner, lease_until=now + LEASE, fence=Attempt.fence + 1)
-            .returning(Attempt.fence)
+            .returning(Attempt.fence, Attempt.job_id)
         )
-        fence = session.execute(statement).scalar()
-    return None if fence is None else AttemptLease(owner, fence)
+        row = session.execute(statement).first()
+    return None if row is None else AttemptLease(owner, row.fence, row.job_id)
 
 
 def release_attempts(db: Database, owner: str, attempt_ids: Collection[str] | None = None) -> None:
@@ -151,7 +153,8 @@ def lead(db: Database, owner: str) -> Lead | None:
     with db.read() as session:
         # Nothing is written while much of it is left: every write is news, and wakes all who wait for some.
         row = session.execute(select(Leader.owner, Leader.until, Leader.fence).where(Leader.id == 1)).one()
-        if row.owner == owner and row.until is not None and row.until > db.now(session) + LEASE * 2 / 3:
+        left = None if row.until is None else row.until - db.now(session)
+        if row.owner == owner and left is not None and LEASE * 2 / 3 < left <= LEASE:
             return Lead(owner, row.fence)
     with db.write(alone=False, news=False) as session:
         now = db.now(session)

@@ -1,7 +1,8 @@
 """PostgreSQL: how it is connected to, in what order its writers take turns, and what its errors mean.
 
-Everything that may hang has a limit: a statement, the wait for a lock, a connection that is being made, a
-server that went away without a word, and a transaction whose process was stopped in the middle of it.
+What may take too long has a limit: a statement, the wait for a lock, a connection that is being made, a
+server that went away without a word, and a transaction whose process was stopped in the middle of it. A server
+that is itself stopped, while its computer answers for it, is waited for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ READING: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_
 """One consistent picture, as SQLite gives it."""
 TURN_KEY = 0x67706A77
 """The advisory lock of who decides; that of a migration is another one."""
+MOST_IN_QUEUE = 8
+"""How many threads of one process wait for their turn at the server; the others wait here."""
+QUEUE_SECONDS = 30.0
 JOBS_CHANNEL, LOGS_CHANNEL = "gpu_job_runner_jobs", "gpu_job_runner_logs"
 
 SESSION_SETTINGS: Mapping[str, str] = {
@@ -39,6 +43,7 @@ CONNECT_ARGS: Mapping[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,  # milliseconds; a server that vanished is noticed while we wait for it, too
     "fallback_application_name": "gpu-job-runner",
+    "prepare_threshold": None,  # prepared statements get lost between a pooler's connections
 }
 
 
@@ -125,7 +130,7 @@ def explain(error: DBAPIError | sqlite3.Error, cause: Any, where: str) -> Databa
     if state in ("40001", "40P01", "55P03", "57014", "25P03"):
         return DatabaseError(f"The database at {where} was too busy, and nothing was changed; try again.")
     if state in ("42501", "25006"):
-        return DatabaseError(f"This user may not write into the database at {where}; grant it the rights.")
+        return DatabaseError(f"This user lacks rights in the database at {where}; grant them.")
     if state.startswith("53"):
         return DatabaseError(f"The database at {where} is out of disk, memory or connections.")
     if state.startswith("28"):

@@ -8,7 +8,7 @@ longer holds changes nothing and raises :class:`Stale`: somebody else has the jo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -35,10 +35,11 @@ class JobLease:
 
 @dataclass(frozen=True)
 class AttemptLease:
-    """The right of the holder of an attempt's lease to move it."""
+    """The right of the holder of an attempt's lease to move it. ``job_id``: of its job, where it is known."""
 
     owner: str
     fence: int
+    job_id: str | None = field(default=None, compare=False)
     who = Who.HOLDER
 
 

@@ -48,3 +48,8 @@ def to_stderr(form: LogFormat = LogFormat.TEXT, *, level_shown: bool = False) ->
     # A connection that broke is told of in a sentence of ours; theirs would be a traceback beside it.
     for name in ("sqlalchemy", "psycopg"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def say(sentence: str) -> None:
+    """Why a worker ends, as the last of its lines."""
+    logging.getLogger("runner").error("%s", sentence)

@@ -150,7 +150,7 @@ def _status(settings: Settings, db: Database) -> dict[str, Any]:
     from jobs import meter
 
     running = daemon.find(settings)
-    now = db.clock()
+    now = db.time()
     counts = reads.counts(db)
     return {
         "service": None

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.errors import RunnerError
 from jobs.settings import load_settings
 from jobs.store.schema import open_database
 from runner import worker as production
@@ -40,7 +41,11 @@ def worker(
     settings = load_settings()
     production.check_settings(settings)
     logging.to_stderr(log_format, level_shown=True)
-    production.work(settings, seats=seats, new_account=new_account)
+    try:
+        production.work(settings, seats=seats, new_account=new_account)
+    except RunnerError as error:  # in the form of everything else that it says
+        logging.say(str(error))
+        raise SystemExit(error.exit_code) from None
 
 
 def health() -> None:

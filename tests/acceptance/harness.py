@@ -97,7 +97,9 @@ class Installation:
         service = self.service
         with self.quick() as client:
             db = client.database
-            wait_until(lambda: service.poll() is not None or leases.workers(db), what="the service")
+            wait_until(
+                lambda: service.poll() is not None or leases.workers(db), timeout=PATIENCE, what="the service"
+            )
         assert service.poll() is None, self.tail()
         return service
 
@@ -229,6 +231,7 @@ class Workers(Installation):
             db = client.database
             wait_until(
                 lambda: worker.poll() is not None or any(w.pid == worker.pid for w in leases.workers(db)),
+                timeout=PATIENCE,
                 what=f"worker {number}",
             )
         assert worker.poll() is None, self.tail()

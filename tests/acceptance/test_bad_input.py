@@ -215,6 +215,7 @@ def test_a_database_that_is_newer(installation: Installation) -> None:
     assert installation.jobs() == []  # which makes it
     with sqlite3.connect(_database(installation)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE agreement SET least_code = 99")
     connection.close()
     done = installation.run("ls")
     assert done.returncode == UNREACHABLE

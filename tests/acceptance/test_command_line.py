@@ -68,7 +68,7 @@ def test_every_command_has_help_with_an_example(account: Account) -> None:
 
     promised = (
         "init demo up down status submit run ls show logs wait cancel "
-        "gpus images instances restart terminate reap coupon account keys sim db doctor"
+        "worker health gpus images instances restart terminate reap coupon account keys sim db doctor"
     )
     assert set(COMMANDS) == set(promised.split(" "))
     lines = ["db upgrade" if command == "db" else command for command in COMMANDS]

@@ -17,6 +17,7 @@ from jobs.store.database import Database
 from runner import daemon
 from runner.client import Client
 from tests.acceptance.harness import GPU, Installation
+from tests.conformance.store_kit import ON_SQLITE
 from tests.waiting import wait_until
 
 
@@ -68,6 +69,7 @@ def test_a_deploy_under_way_at_the_end_keeps_its_service(client: Client, install
     installation.nothing_left()
 
 
+@ON_SQLITE
 def test_a_child_that_was_forked_meanwhile_wants_nothing(db: Database) -> None:
     assert db.path is not None
     read, write = os.pipe()
@@ -82,6 +84,7 @@ def test_a_child_that_was_forked_meanwhile_wants_nothing(db: Database) -> None:
     os.close(read)
 
 
+@ON_SQLITE
 def test_who_comes_while_a_service_leaves_waits_for_its_end(db: Database) -> None:
     assert db.path is not None
     leaves = (
@@ -129,6 +132,7 @@ def test_the_last_block_ends_the_service(client: Client, installation: Installat
         daemon.stop(client.settings)
 
 
+@ON_SQLITE
 def test_an_idle_service_stays_while_somebody_wants_it(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
     monkeypatch.setattr(reads, "unfinished", lambda _: looks.append(1) or 0)

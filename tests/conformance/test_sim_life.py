@@ -41,8 +41,16 @@ def start_daemons(account: Account) -> tuple[str, list[psutil.Process]]:
     with account.machine() as (uuid, client):
         assert run(client, DAEMONS).out == b"started\n"
     running = account.sim.processes(uuid)
-    assert {"1001", "1002", "1003"} <= {process.cmdline()[-1] for process in running}
+    assert {"1001", "1002", "1003"} <= {word for process in running for word in _words(process)}
     return uuid, running
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """Of one that has ended meanwhile (who started them does): none."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:

@@ -68,10 +68,10 @@ def test_a_key_that_the_others_cannot_read_is_not_encrypted_with(db: Database, c
 
 def test_code_that_is_too_old(db: Database, clock: Clock) -> None:
     _join(db, "first")
-    assert agreement.too_old(db) is None
+    assert agreement.why_not(db, "first") is None
     with db.write() as session:
         session.execute(update(Agreement).values(least_code=CODE + 1))
-    assert "too old" in str(agreement.too_old(db))
+    assert "too old" in str(agreement.why_not(db, "first"))
     with pytest.raises(Disagreement, match="too old"):
         _join(db, "second")
 

@@ -17,6 +17,9 @@ from tests.servers import Postgres, Redis
 from tests.tls import tls_before
 from workers.doorbell import Doorbell
 
+QUEUE = "test-tls"
+"""Nobody listens there: a ring is refused or it is forgotten."""
+
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Certificate:
@@ -94,5 +97,5 @@ def test_a_redis_that_is_not_the_one(redis: Redis, anothers: Certificate) -> Non
 
 def _ring(url: str) -> str | None:
     """What a doorbell at *url* has to say."""
-    with closing(Doorbell(url)) as bell:
+    with closing(Doorbell(url, QUEUE)) as bell:
         return bell.ring(["job"])

@@ -37,6 +37,15 @@ def check(db: Database, cloud: Cloud, url: str, token: str) -> None:
         )
 
 
+def is_proved(db: Database, cloud: Cloud) -> bool:
+    """Whether the account of this token has a machine that is rented.
+
+    Raises InvalidToken, and ServiceUnavailable where that cannot be found out.
+    """
+    rented = {row.name: row.uuid for row in doom.instances(db)}
+    return bool(rented) and _has_any(cloud, rented)
+
+
 def remember(db: Database, url: str, token: str) -> None:
     """From now on this is the account."""
     salt = secrets.token_hex(16)

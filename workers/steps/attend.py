@@ -14,7 +14,6 @@ from jobs.states import Event, State
 from jobs.store import attempts
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease, Stale
-from jobs.subject import about
 from workers.ssh.connect import Address, Machine, connect
 from workers.ssh.errors import HostKeyMismatch, SshError
 from workers.steps.boot import Distrusted, boot
@@ -58,15 +57,14 @@ class _Visit:
             if work.state is State.RUNNING and self.control.too_late:
                 self._give_up(work)
                 return
-            with about(job=work.job_id):
-                try:
-                    if self._step(work):
-                        return
-                except (Distrusted, HostKeyMismatch) as error:
-                    self._distrust(work, str(error))
+            try:
+                if self._step(work):
                     return
-                except SshError as error:
-                    self._lost_touch(work, error)
+            except (Distrusted, HostKeyMismatch) as error:
+                self._distrust(work, str(error))
+                return
+            except SshError as error:
+                self._lost_touch(work, error)
 
     def hang_up(self) -> None:
         if self.machine is not None:

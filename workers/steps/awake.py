@@ -21,7 +21,7 @@ class Awake:
 
     def look(self, now: datetime) -> datetime:
         """Somebody looks, at *now*; returns since when there has been no gap."""
-        if self._since is None or self._last is None or now - self._last > GAP:
+        if self._since is None or self._last is None or abs(now - self._last) > GAP:
             self._since = now
         self._last = now
         return self._since

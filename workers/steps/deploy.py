@@ -9,6 +9,7 @@ from datetime import timedelta
 from jobs.errors import (
     ApiError,
     BadRequest,
+    DatabaseError,
     FieldRefused,
     ImageRefused,
     InvalidToken,
@@ -76,6 +77,12 @@ def _deploy(ctx: Context, work: Work, lease: AttemptLease, key_names: tuple[str,
     except ApiError as error:
         _failed(ctx, work, lease, error)
         return
+    except DatabaseError:
+        # Its turn at the API could not be had, so it was not sent: nothing need be looked for.
+        attempts.deploy_void(
+            ctx.db, work, lease, Event.THROTTLED, reason=None, detail="the database was away", pause=_pause(1)
+        )
+        raise
     attempts.deployed(ctx.db, work, lease, uuid)
     log.info("attempt %s: machine %s is booting", work.attempt_id, uuid)
 

@@ -9,7 +9,7 @@ import logging
 import time
 from datetime import timedelta
 
-from jobs.store import outbox, retention
+from jobs.store import agreement, outbox, retention
 from jobs.store.ending import Wanted
 from jobs.store.transitions import Lead
 from workers.steps.context import Context
@@ -35,7 +35,7 @@ class Housekeeping:
         db = self._ctx.db
         if wanted.leaks:
             log.warning("a leak is suspected of %d machines that should be gone", outbox.leaks(db, lead))
-        if wanted.notify and self._ctx.settings.notify_url is None:
+        if wanted.notify and self._ctx.settings.notify_url is None and not agreement.anybody_notifies(db):
             outbox.give_up(db, lead)
         now = time.monotonic()
         if not self._outdated and now >= self._next_look:
