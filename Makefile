@@ -54,6 +54,8 @@ lock: .venv/ready
 	  pyproject.toml --extra postgres -o requirements.lock
 	@$(BIN)/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q \
 	  pyproject.toml --extra postgres --group dev -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q \
+	  --group build -c requirements-dev.lock -o requirements-build.lock
 
 clean:
 	rm -rf .venv

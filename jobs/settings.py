@@ -1,6 +1,7 @@
 """Settings: what the environment and ``runner.toml`` say, checked once, each with where it came from.
 
-Precedence: what a caller passes, the environment, ``runner.toml`` in ``RUNNER_HOME``, the default. A
+Precedence: what a caller passes, the environment, ``runner.toml`` in ``RUNNER_HOME``, the default. Where a
+variable is not to hold a secret itself, ``NAME_FILE`` names a file that does, as Docker's secrets are. A
 ``runner.toml`` in the working folder may hold defaults of jobs only: a cloned repository must not be
 able to redirect a token, a database or a key.
 """
@@ -24,6 +25,9 @@ __all__ = ["Secret", "Settings", "job_defaults", "load_settings", "parse_duratio
 
 APPLICATION = "gpu-job-runner"
 TOML_NAME = "runner.toml"
+FILE_SUFFIX = "_FILE"
+LARGEST_FILE = 64 * 1024
+"""Bytes of a file that holds one value; the largest ones, lists of keys, take a few thousand."""
 TOKEN_VARIABLE = "MASSED_COMPUTE_API_KEY"  # noqa: S105 - the name of the variable
 JOB_KEYS = frozenset({"gpu", "image", "max_cost", "max_runtime", "name", "env"})
 """What may stand in a working folder's ``runner.toml``."""
@@ -101,8 +105,8 @@ def load_settings(
         what, base = setting.variable, None
         if name in given:
             raw, sources[name], what = given[name], "argument", name
-        elif environ.get(setting.variable, "").strip():
-            raw, sources[name] = environ[setting.variable], setting.variable
+        elif (in_environ := _in_environ(environ, setting.variable)) is not None:
+            raw, sources[name], what = in_environ
         elif setting.key in in_file:
             file = home / TOML_NAME
             raw, sources[name], what, base = in_file[setting.key], str(file), f"{setting.key} in {file}", home
@@ -123,9 +127,13 @@ def load_settings(
 
 
 def as_environ(settings: Settings) -> dict[str, str]:
-    """The environment in which another process has these very settings, the token in clear among them."""
-    found = {"RUNNER_HOME": str(settings.home)}
+    """The environment in which another process has these very settings, the token in clear among them.
+
+    It is laid over an environment that may name files for the same settings: they count as not set there.
+    """
+    found = {"RUNNER_HOME": str(settings.home), f"RUNNER_HOME{FILE_SUFFIX}": ""}
     for name, setting in _SETTINGS.items():
+        found[setting.variable + FILE_SUFFIX] = ""
         value = getattr(settings, name)
         if value is not None:
             found[setting.variable] = setting.write(value)
@@ -198,13 +206,52 @@ def _home(environ: Mapping[str, str], given: object, sources: dict[str, str]) ->
     if given is not None:
         sources["home"] = "argument"
         return _absolute(values.read_path(given, "home"), None, "home")
-    if environ.get("RUNNER_HOME", "").strip():
-        sources["home"] = "RUNNER_HOME"
-        return _absolute(values.read_path(environ["RUNNER_HOME"], "RUNNER_HOME"), None, "RUNNER_HOME")
+    if (in_environ := _in_environ(environ, "RUNNER_HOME")) is not None:
+        raw, sources["home"], what = in_environ
+        return _absolute(values.read_path(raw, what), None, what)
     import platformdirs  # only where it is needed: most of a test run, and every worker, names its home
 
     sources["home"] = "default"
     return platformdirs.user_data_path(APPLICATION, appauthor=False)
+
+
+def _in_environ(environ: Mapping[str, str], variable: str) -> tuple[str, str, str] | None:
+    """What the environment says of a variable, by which variable it does, and what to call that.
+
+    None where it says nothing. Raises InvalidSettings where it says it twice, or names a file in vain.
+    """
+    by_file = variable + FILE_SUFFIX
+    path = environ.get(by_file, "").strip()
+    if not environ.get(variable, "").strip():
+        return (_only_line(path, by_file), by_file, f"{variable} in {path}") if path else None
+    if path:
+        raise InvalidSettings(f"{variable} and {by_file} are both set; set one of them.")
+    return environ[variable], variable, variable
+
+
+def _only_line(path: str, by_file: str) -> str:
+    """What a file holds, which is one value and nothing else; no message shows any of it.
+
+    Nor does one show what is no path: somebody may have set the secret itself.
+    """
+    where = f"{by_file} ({path})" if path.startswith("/") else by_file
+    try:
+        with values.read_path(path, by_file).open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+        text = data.decode("utf-8").strip()
+    except OSError as error:
+        reason = (error.strerror or "it failed").lower()
+        raise InvalidSettings(f"{where} names a file that cannot be read: {reason}.") from None
+    except ValueError:
+        raise InvalidSettings(f"{where} names a file that is not UTF-8 text.") from None
+    if not text:
+        raise InvalidSettings(f"{where} names a file that is empty.")
+    if len(data) > LARGEST_FILE or len(text.splitlines()) > 1:
+        raise InvalidSettings(
+            f"{where} names a file of more than one line; it must hold what "
+            f"{by_file.removesuffix(FILE_SUFFIX)} would, and nothing else."
+        )
+    return text
 
 
 def _absolute(path: Path, base: Path | None, what: str) -> Path:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from jobs.errors import InvalidJob, InvalidSettings
 from jobs.ids import FLEET
@@ -174,13 +174,21 @@ def read_broker(value: object, what: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
     try:
         sound = re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text) is not None
-        _ = urlsplit(text).port
+        url = urlsplit(text)
+        _ = url.port
     except ValueError:  # a password with a sign that should be written as %2F, perhaps
         sound = False
     if not sound:
         raise InvalidSettings(
-            f"{what} must be a broker's address such as redis://:PASSWORD@localhost:6379/0; special signs "
-            "of a password must be percent-encoded."
+            f"{what} must be a broker's address such as redis://:PASSWORD@localhost:6379/0; special signs in "
+            "a password must be percent-encoded."
+        )
+    checks = dict(parse_qsl(url.query)).get("ssl_cert_reqs")
+    if url.scheme == "rediss" and checks not in ("required", "none"):
+        # Celery would take any certificate, and only say so.
+        raise InvalidSettings(
+            f"{what} begins with rediss:// and does not say whether a certificate is checked: end it "
+            "with ?ssl_cert_reqs=required (and &ssl_ca_certs=/path/to/ca.pem for an authority of your own)."
         )
     return text
 

@@ -112,6 +112,11 @@ class Postgres(_Server):
             self.folder.chmod(0o700)
         self._initialize()
 
+    @property
+    def programs(self) -> Path:
+        """The folder with its client's programs, such as psql."""
+        return self._program / "bin"
+
     def url(self, database: str = "postgres") -> str:
         """The address of one of its databases, password and all."""
         address = URL.create("postgresql", "runner", PASSWORD, "127.0.0.1", self.port, database)

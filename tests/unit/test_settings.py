@@ -224,7 +224,7 @@ BAD = {
         "https://[::1",
     ],
     "RUNNER_DATABASE_URL": ["runner.db", "/srv/runner.db", "sqlite:", "sqlite://", "sqlite:///a\nb"],
-    "RUNNER_BROKER_URL": ["localhost:6379", "redis"],
+    "RUNNER_BROKER_URL": ["localhost:6379", "redis", "rediss://x/0", "rediss://x/0?ssl_cert_reqs=maybe"],
     "RUNNER_FLEET": ["Upper", "-x", "a_b", "f" * 25, "a b", "ünder", "x\n"],
     "RUNNER_IMAGE": ["x\x1b[31m", "i" * 201],
     "RUNNER_DEFAULT_MAX_COST": ["0", "-1", "free", "5,00", "$5", "nan", "1e400", "10000000"],
@@ -267,6 +267,15 @@ def test_a_bad_value_in_the_file_names_the_key_and_the_file(home: Path, variable
 )
 def test_addresses_that_are_taken(home: Path, url: str) -> None:
     assert load(home, {"RUNNER_API_URL": url}).api_url == url.rstrip("/")
+
+
+def test_a_broker_over_tls_says_whom_it_trusts(home: Path) -> None:
+    """Celery itself would trust anybody where nothing is said."""
+    for url in ("rediss://:hunter2@x/0?ssl_cert_reqs=required", "rediss://x/0?ssl_cert_reqs=none"):
+        assert load(home, {"RUNNER_BROKER_URL": url}).broker_url == url
+    with pytest.raises(InvalidSettings) as error:
+        load(home, {"RUNNER_BROKER_URL": "rediss://:hunter2@x/0"})
+    assert "hunter2" not in refused(error, "RUNNER_BROKER_URL", "?ssl_cert_reqs=required")
 
 
 def test_a_password_in_an_address_is_shown_nowhere(home: Path) -> None:
