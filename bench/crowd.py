@@ -168,10 +168,10 @@ def _takeover(place: Farm, voices: Voices, jobs: int, workers: list[psutil.Proce
     _committed(place, voices)  # every byte, once: else the sums would never agree
     return Row(
         f"`kill -9` of one of two workers with {jobs} jobs",
-        f"{held:.1f} s until all its {len(orphans)} jobs have a new holder, {grown:.1f} s until all logs grow",
+        f"{held:.1f} s until its {len(orphans)} jobs have a new holder, {grown:.1f} s until all logs grow",
         f"{leases.LEASE.total_seconds():.0f} s of it a lease lasts",
-        f"The one that led. All jobs say a line a second; looked at every {LOOK_SECONDS} s. The survivor logs in "
-        "to all machines anew, on the cores on which the machines answer. Each byte is in the database once.",
+        f"The one that led. All jobs say a line a second; looked at every {LOOK_SECONDS} s. The survivor "
+        "logs in to all its machines, on the cores on which those answer. Each byte is in the database once.",
     )
 
 
