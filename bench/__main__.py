@@ -1,4 +1,7 @@
-"""`python -P -m bench [NAME...]`: measure, print one table, and keep it in bench/RESULTS.md."""
+"""`python -P -m bench [NAME...]`: measure, print one table, and keep it in bench/RESULTS.md.
+
+`scale` is measured only where it is named, and kept in bench/SCALE.md.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from bench import resting, streaming, submitting, waiting
+from bench import resting, scale, streaming, submitting, waiting
 from bench.table import Row, circumstances, render
+from bench.turns import Violation
 
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "submitting": submitting.measure,
@@ -17,10 +22,13 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "resting": resting.measure,
     "streaming": streaming.measure,
 }
+SCALE = "scale"
 RESULTS = Path(__file__).with_name("RESULTS.md")
-PAGE = """# First figures
+RESULTS_AT_SCALE = Path(__file__).with_name("SCALE.md")
+MEANING = "../docs/benchmarks.md"
+PAGE = """# {title}
 
-Made by `make bench`, against the simulated cloud on one computer; [what they mean](../docs/benchmarks.md).
+Made by `{made_by}`, against the simulated cloud on one computer; [what they mean]({meaning}).
 {circumstances}.
 
 {table}
@@ -28,21 +36,44 @@ Made by `make bench`, against the simulated cloud on one computer; [what they me
 
 
 def main() -> int:
-    """Run the groups that were named, or all; only a whole run is written down."""
+    """Run the groups that were named, or all the usual ones; only a whole run is written down."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or several of: {', '.join(GROUPS)}")
-    names = parser.parse_args().names
-    if unknown := [name for name in names if name not in GROUPS]:
-        parser.error(f"there is no {unknown[0]!r}; there are: {', '.join(GROUPS)}")
+    known = [*GROUPS, SCALE]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or several of: {', '.join(known)}")
+    parser.add_argument("--quick", action="store_true", help=f"{SCALE} with small numbers; writes nothing")
+    given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in known]:
+        parser.error(f"there is no {unknown[0]!r}; there are: {', '.join(known)}")
     load = os.getloadavg()
     rows: list[Row] = []
-    for name in names or GROUPS:
+    violation: Violation | None = None
+    groups: dict[str, Callable[[], Iterator[Row]]] = {
+        **GROUPS,
+        SCALE: partial(scale.measure, quick=given.quick),
+    }
+    for name in given.names or GROUPS:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows += GROUPS[name]()
+        try:
+            for row in groups[name]():
+                rows.append(row)  # at once: what was measured before a violation is shown as well
+        except Violation as error:
+            violation = error
+            break
     table = render(rows)
     print(table)
-    if not names:
-        RESULTS.write_text(PAGE.format(circumstances=circumstances(load), table=table), encoding="utf-8")
+    if violation is not None:
+        print(f"VIOLATION: {violation}", file=sys.stderr, flush=True)
+        return 1
+    facts = {"circumstances": circumstances(load), "table": table}
+    if not given.names:
+        page = PAGE.format(title="First figures", made_by="make bench", meaning=MEANING, **facts)
+        RESULTS.write_text(page, encoding="utf-8")
+    elif given.names == [SCALE] and not given.quick:
+        made_by = f"make bench NAMES={SCALE}"
+        page = PAGE.format(
+            title="First figures at scale", made_by=made_by, meaning=f"{MEANING}#at-scale", **facts
+        )
+        RESULTS_AT_SCALE.write_text(page, encoding="utf-8")
     return 0
 
 

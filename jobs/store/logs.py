@@ -1,8 +1,8 @@
 """The log: bytes in chunks, appended by compare-and-set, never overlapping and never with a silent gap.
 
 A chunk is accepted only where the attempt's ``log_bytes`` is exactly where it starts and the writer
-still holds the attempt's lease; both move on in one transaction. Two writers that overlap can therefore
-not lose or repeat a byte: the second one finds that the end has moved.
+still holds the attempt's lease, as its locked row says; both move on in one transaction. Two writers that
+overlap can therefore not lose or repeat a byte: the second one finds that the end has moved.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, LogChunk
@@ -40,18 +40,31 @@ def append(db: Database, appends: Sequence[Append]) -> list[bool]:
     for item in appends:
         if item.size <= 0 or (item.data is not None and len(item.data) != item.size):
             raise ValueError(f"a chunk of {item.size} bytes cannot be appended")
-    # In one order for all: who else writes into several attempts must not wait for us while we wait for them.
-    order = sorted(range(len(appends)), key=lambda index: (appends[index].attempt_id, appends[index].start))
-    applied = [False] * len(appends)
-    job_ids: set[str] = set()
     with db.write(alone=False, news=False) as session:
-        for index in order:
-            job_id = _append(session, appends[index])
-            if job_id is not None:
-                applied[index] = True
-                job_ids.add(job_id)
-        if not db.sqlite:
-            postgres.tell_of_logs(session, job_ids)
+        ends = _locked(session, appends)
+        chunks: list[dict[str, object]] = []
+        applied, job_ids = [False] * len(appends), set()
+        for index in sorted(range(len(appends)), key=lambda index: appends[index].start):
+            item = appends[index]
+            end = ends.get(item.attempt_id)
+            ok = end is not None and (end.owner, end.fence, end.log_bytes) == (
+                item.owner,
+                item.fence,
+                item.start,
+            )
+            applied[index] = ok
+            if end is not None and ok:
+                end.log_bytes += item.size
+                job_ids.add(end.job_id)
+                chunk = {"attempt_id": item.attempt_id, "start": item.start}
+                chunks.append({**chunk, "size": item.size, "data": item.data})
+        if chunks:
+            grown = {str(chunk["attempt_id"]) for chunk in chunks}
+            # By the tables, not by the classes: for those the session would look at what it holds, each time.
+            session.execute(_MOVE_ON, [{"of": id_, "to": ends[id_].log_bytes} for id_ in sorted(grown)])
+            session.execute(_CHUNK, chunks)
+            if not db.sqlite:
+                postgres.tell_of_logs(session, job_ids)
     return applied
 
 
@@ -101,21 +114,34 @@ def digest(db: Database, attempt_id: str) -> str | None:
     return found.hexdigest()
 
 
-def _append(session: Session, item: Append) -> str | None:
-    """The job whose log has grown; None where the guard does not hold."""
-    job_id = session.execute(
-        update(Attempt)
-        .where(
-            Attempt.id == item.attempt_id,
-            Attempt.lease_owner == item.owner,
-            Attempt.fence == item.fence,
-            Attempt.log_bytes == item.start,
-        )
-        .values(log_bytes=item.start + item.size)
-        .returning(Attempt.job_id)
-    ).scalar()
-    if job_id is None:
-        return None
-    chunk = {"attempt_id": item.attempt_id, "start": item.start, "size": item.size, "data": item.data}
-    session.execute(insert(LogChunk).values(**chunk))
-    return job_id
+@dataclass
+class _End:
+    """Where the log of an attempt ends, and who may go on there; the row is ours until the commit."""
+
+    job_id: str
+    owner: str | None
+    fence: int
+    log_bytes: int
+
+
+def _locked(session: Session, appends: Sequence[Append]) -> dict[str, _End]:
+    """The ends of these attempts' logs, in one statement however many they are.
+
+    They are locked in one order for all: who else writes into several attempts must not wait for us while we
+    wait for them.
+    """
+    rows = session.execute(
+        select(Attempt.id, Attempt.job_id, Attempt.lease_owner, Attempt.fence, Attempt.log_bytes)
+        .where(Attempt.id.in_({item.attempt_id for item in appends}))
+        .order_by(Attempt.id)
+        .with_for_update()
+    )
+    return {row[0]: _End(row[1], row[2], row[3], row[4]) for row in rows}
+
+
+_MOVE_ON = (
+    update(Attempt.__table__)  # type: ignore[arg-type]
+    .where(Attempt.__table__.c.id == bindparam("of"))
+    .values(log_bytes=bindparam("to"))
+)
+_CHUNK = insert(LogChunk.__table__)  # type: ignore[arg-type]

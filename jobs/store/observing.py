@@ -7,8 +7,9 @@ so a row that is younger than the listing is never taken for a missing machine.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select
@@ -39,35 +40,70 @@ def apply(
 
     Raises Stale where the caller does not lead any more.
     """
+    rules = _Rules(lead, listed, fleet, quarantine, first_seen)
     with db.write() as session:
         confirm_lead(session, lead)
-        look = Look(session, db.now(session), lead)
-        by_uuid = {sighting.uuid: sighting for sighting in listed.sightings}
-        by_name: dict[str, Sighting] = {}
-        for sighting in sorted(listed.sightings, key=lambda sighting: sighting.over):
-            by_name.setdefault(sighting.name, sighting)
-        rows = _watched(session, by_uuid, by_name)
-        look.load_attempts(rows)
-        proves = listed.complete and not _suspicious(rows, by_uuid)
-        claimed: set[str] = set()
-        doubted: list[tuple[datetime, int, str]] = []
-        for row in rows:
-            found = by_uuid.get(row.uuid) if row.uuid is not None else by_name.get(row.name)
-            with _one(session, row.name):
-                if found is not None and found.uuid not in claimed:
-                    claimed.add(found.uuid)
-                    sightings.seen(look, row, found)
-                elif row.uuid is None:
-                    sightings.never_seen(look, row, listed, quarantine, proves=proves)
-                elif sightings.unseen(look, row, listed, proves=proves):
-                    doubted.append((row.seen_at or row.requested_at or look.now, row.id, row.uuid))
-        look.findings.doubted = [(id_, uuid) for _, id_, uuid in sorted(doubted)]
-        for sighting in listed.sightings:
-            if sighting.uuid not in claimed and not sighting.over:
-                since = first_seen.get(sighting.uuid, look.now)
-                with _one(session, sighting.name):
-                    sightings.unclaimed(look, sighting, listed, fleet, since)
+        try:
+            with session.begin_nested():
+                return _judge(session, db.now(session), rules, _all_together)
+        except Stale:
+            raise
+        except Exception as error:
+            if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
+                raise  # the database as a whole
+            log.info("the listing makes no sense as a whole, and is written machine by machine: %s", error)
+        session.expunge_all()  # what was judged is gone with the savepoint
+        return _judge(session, db.now(session), rules, _one)
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What a listing is judged by."""
+
+    lead: Lead
+    listed: Listed
+    fleet: str
+    quarantine: timedelta
+    first_seen: Mapping[str, datetime]
+
+
+def _judge(session: Session, now: datetime, rules: _Rules, part: _Part) -> Findings:
+    """Compare all rows with the listing. *part* is entered for what concerns one machine."""
+    look, listed = Look(session, now, rules.lead), rules.listed
+    by_uuid = {sighting.uuid: sighting for sighting in listed.sightings}
+    by_name: dict[str, Sighting] = {}
+    for sighting in sorted(listed.sightings, key=lambda sighting: sighting.over):
+        by_name.setdefault(sighting.name, sighting)
+    rows = _watched(session, by_uuid, by_name)
+    look.load_attempts(rows)
+    proves = listed.complete and not _suspicious(rows, by_uuid)
+    claimed: set[str] = set()
+    doubted: list[tuple[datetime, int, str]] = []
+    for row in rows:
+        found = by_uuid.get(row.uuid) if row.uuid is not None else by_name.get(row.name)
+        with part(session, row.name):
+            if found is not None and found.uuid not in claimed:
+                claimed.add(found.uuid)
+                sightings.seen(look, row, found)
+            elif row.uuid is None:
+                sightings.never_seen(look, row, listed, rules.quarantine, proves=proves)
+            elif sightings.unseen(look, row, listed, proves=proves):
+                doubted.append((row.seen_at or row.requested_at or look.now, row.id, row.uuid))
+    look.findings.doubted = [(id_, uuid) for _, id_, uuid in sorted(doubted)]
+    for sighting in listed.sightings:
+        if sighting.uuid not in claimed and not sighting.over:
+            since = rules.first_seen.get(sighting.uuid, look.now)
+            with part(session, sighting.name):
+                sightings.unclaimed(look, sighting, listed, rules.fleet, since)
     return look.findings
+
+
+_Part = Callable[[Session, str], AbstractContextManager[None]]
+
+
+def _all_together(session: Session, name: str) -> AbstractContextManager[None]:
+    """No part of its own: a savepoint and an update for each of hundreds of machines is most of the work."""
+    return nullcontext()
 
 
 @contextmanager

@@ -111,9 +111,13 @@ def tell_all(session: Session) -> None:
 
 def tell_of_logs(session: Session, job_ids: Iterable[str]) -> None:
     """Have the commit of this transaction be news to who follows the logs of these jobs."""
-    calls = [{"channel": LOGS_CHANNEL, "job": job_id} for job_id in sorted(set(job_ids))]
-    if calls:
-        session.execute(text("SELECT pg_notify(:channel, :job)"), calls)
+    values = {"channel": LOGS_CHANNEL, "jobs": sorted(set(job_ids))}
+    session.execute(_TELL_OF_LOGS, values)
+
+
+_TELL_OF_LOGS = text(
+    "SELECT pg_notify(CAST(:channel AS text), job) FROM unnest(CAST(:jobs AS text[])) AS job"
+)
 
 
 def server_time(session: Session) -> datetime:

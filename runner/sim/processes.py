@@ -84,19 +84,29 @@ class Marked:
     known: frozenset[int] = frozenset()
     sessions: frozenset[int] = frozenset()
 
+
+class _Marks:
+    """The marks of several machines together: each process is asked once, however many machines there are."""
+
+    def __init__(self, machines: Sequence[Marked]) -> None:
+        self._machines = {machine.machine for machine in machines}
+        self._known = frozenset[int]().union(*(machine.known for machine in machines))
+        self._sessions = frozenset[int]().union(*(machine.sessions for machine in machines))
+
     def owns(self, process: psutil.Process) -> bool:
-        """Whether *process* bears the mark. Raises psutil.Error if it cannot be told."""
-        if process.pid in self.known or _marker(process) == self.machine:
+        """Whether *process* bears a mark. Raises psutil.Error if it cannot be told."""
+        if process.pid in self._known or _marker(process) in self._machines:
             return True
         session = _session(process)
-        if session not in self.sessions:
+        if session not in self._sessions:
             return False
         # Its number may have gone to a stranger's session by now; then its leader is alive and not ours.
-        return session in self.known or not psutil.pid_exists(session)
+        return session in self._known or not psutil.pid_exists(session)
 
 
 def find(*machines: Marked) -> list[psutil.Process]:
     """The live processes of *machines*: those that bear a mark and their descendants; never this process."""
+    marks = _Marks(machines)
     found: dict[int, psutil.Process] = {}
     children: dict[int, list[psutil.Process]] = {}
     own = os.getpid()
@@ -105,9 +115,7 @@ def find(*machines: Marked) -> list[psutil.Process]:
             continue
         try:
             children.setdefault(process.ppid(), []).append(process)
-            if process.status() != psutil.STATUS_ZOMBIE and any(
-                machine.owns(process) for machine in machines
-            ):
+            if process.status() != psutil.STATUS_ZOMBIE and marks.owns(process):
                 found[process.pid] = process
         except psutil.Error:
             continue  # gone meanwhile, or another user's

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from jobs.errors import NoAnswer
 from jobs.store import catalog, limits
@@ -17,13 +20,18 @@ KEYS_FRESH = timedelta(hours=1)
 KEYS_SECONDS = 5.0
 ALL_KEY_FIELDS = ("sshKey", "sshKeys")
 
+T = TypeVar("T")
+_asking_for_offers, _asking_for_images = threading.Lock(), threading.Lock()
+
 
 def offers(db: Database, cloud: Cloud) -> dict[str, Offer]:
     """The products by name, listed anew where what is kept is no longer fresh. Raises ApiError."""
-    kept = catalog.offers(db)
-    if kept is not None and kept[1] <= FRESH:
-        return kept[0]
-    return list_offers(db, cloud)
+
+    def fresh() -> dict[str, Offer] | None:
+        kept = catalog.offers(db)
+        return kept[0] if kept is not None and kept[1] <= FRESH else None
+
+    return fresh() or _ask_once(_asking_for_offers, lambda: list_offers(db, cloud), fresh)
 
 
 def list_offers(db: Database, cloud: Cloud, deadline_s: float = DEADLINE_SECONDS) -> dict[str, Offer]:
@@ -40,9 +48,15 @@ def list_offers(db: Database, cloud: Cloud, deadline_s: float = DEADLINE_SECONDS
 
 def image_id(db: Database, cloud: Cloud, wanted: str) -> int | None:
     """The id of an image by its name (trimmed, any case) or id; None where there is none. Raises ApiError."""
-    kept = catalog.images(db)
-    found = _match(kept[0], wanted) if kept is not None and kept[1] <= IMAGES_FRESH else None
-    return found if found is not None else _match(list_images(db, cloud), wanted)
+
+    def fresh() -> list[Image] | None:
+        kept = catalog.images(db)
+        return kept[0] if kept is not None and kept[1] <= IMAGES_FRESH else None
+
+    found = _match(fresh() or [], wanted)
+    if found is not None:
+        return found
+    return _match(_ask_once(_asking_for_images, lambda: list_images(db, cloud), fresh), wanted)
 
 
 def list_images(db: Database, cloud: Cloud, deadline_s: float = DEADLINE_SECONDS) -> list[Image]:
@@ -86,6 +100,25 @@ def without_key_field(db: Database, refused: str) -> tuple[str, ...]:
 def forget_account_key(db: Database) -> None:
     """Ask again next time: the account does not know the key by that name any more."""
     limits.forget(db, "account_key")
+
+
+def _ask_once(asking: threading.Lock, ask: Callable[[], T], fresh: Callable[[], T | None]) -> T:
+    """Ask, unless another thread of this process is about to: then wait for what it is told.
+
+    Many jobs are admitted at once, and each question is one of two requests a second. Raises ApiError.
+    """
+    if asking.acquire(blocking=False):
+        try:
+            return ask()
+        finally:
+            asking.release()
+    told = None
+    if asking.acquire(timeout=DEADLINE_SECONDS):
+        asking.release()
+        told = fresh()
+    if told is None:
+        raise NoAnswer("Massed Compute has not answered another job that asked for the same.")
+    return told
 
 
 def _match(images: list[Image], wanted: str) -> int | None:

@@ -1,0 +1,143 @@
+"""Two requests a second: many short jobs on two workers, with fewer machines in stock than jobs want."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bench.farm import LOOK_SECONDS, Farm, farm
+from bench.house import FINAL, wait_until
+from bench.servers import database
+from bench.table import Row
+from jobs.views import JobView
+from runner.sim.http import Logged
+from tests.servers import Postgres, Redis
+
+SECONDS = 180.0
+STOCK_SHARE = 10
+"""One machine in stock for so many jobs."""
+END_SECONDS = 240.0
+WINDOW = 60.0
+A_WINDOW = 120
+EDGE = 3
+"""A window with both its edges holds 121 turns; and who is held up for half a second, on a computer that has
+other things to do as well, falls into it from before: on a busy one that is two."""
+LATEST_END = 10.0
+"""Turns are booked for terminates four seconds ahead at most; the rest is the end of a command and a log."""
+COMMAND = "sleep 3; date +%s.%N"
+
+
+class Violation(Exception):
+    """Something that is promised did not hold."""
+
+
+@dataclass
+class Found:
+    """What the cloud saw. ``ends``: seconds from a command's last word to its accepted terminate."""
+
+    arrivals: list[float]
+    calls: Counter[str]
+    refused: int
+    ends: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def measure(postgres: Postgres, redis: Redis, jobs: int, *, seconds: float = SECONDS) -> Iterator[Row]:
+    """Raises Violation, with all that is wrong."""
+    environ = {"RUNNER_DATABASE_URL": database(postgres), "RUNNER_BROKER_URL": redis.url()}
+    stock = max(2, jobs // STOCK_SHARE)
+    with farm(jobs, environ, stock=stock) as place:
+        place.start(2)
+        began = time.monotonic()
+        ids = place.submit([COMMAND] * jobs)
+        _pass(place, ids, seconds)
+        views = [view for view in place.client.views() if view.id in set(ids)]
+        found = _look(place, views, began)
+        ended = sum(view.state == "succeeded" for view in views)
+    most = _most(found.arrivals)
+    if most > A_WINDOW + EDGE:
+        found.wrong.append(f"{most} API requests within {WINDOW:.0f} s")
+    if found.ends and max(found.ends) > LATEST_END:
+        found.wrong.append(f"{max(found.ends):.1f} s from the end of a command to its terminate")
+    if found.wrong:
+        raise Violation("; ".join(found.wrong))
+    took = found.arrivals[-1] - found.arrivals[0]
+    calls = ", ".join(f"{count} {name}" for name, count in found.calls.most_common())
+    yield Row(
+        f"{jobs} short jobs on {stock} machines, two workers",
+        f"{most} API requests at most in any {WINDOW:.0f} s",
+        f"{A_WINDOW} are allowed, and what a window's edges add; {len(found.arrivals)} in {took:.0f} s",
+        f"{calls}. {found.refused} deploys found no stock. After {seconds:.0f} s what still waited was "
+        f"cancelled: {ended} jobs had run.",
+    )
+    yield Row(
+        "… end of a command to its accepted terminate",
+        f"{max(found.ends):.2f} s at most, {sum(found.ends) / len(found.ends):.2f} s on average",
+        f"of {len(found.ends)} jobs",
+        "While deploys wait for turns and find no stock. The end of the command's log is in it.",
+    )
+    yield Row(
+        "… what is left",
+        "no machine; nothing rented twice",
+        "",
+        "Each job has one machine on the cloud's bill, each machine one job, each name was deployed once.",
+    )
+
+
+def _pass(place: Farm, ids: Sequence[str], seconds: float) -> None:
+    """Let them run so long, cancel what then still waits, and wait for the end of all."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and len(place.client.views(FINAL)) < len(ids):
+        time.sleep(2 * LOOK_SECONDS)
+    for job in place.client.jobs("queued"):
+        job.cancel()
+    wait_until(lambda: len(place.client.views(FINAL)) == len(ids), END_SECONDS, "the end of all jobs", 1.0)
+
+
+def _look(place: Farm, views: Sequence[JobView], began: float) -> Found:
+    requests = [entry for entry in place.sim.requests() if entry.at >= began]
+    deploys = [entry for entry in requests if entry.operation == "deployInstance"]
+    accepted = [entry for entry in deploys if _ok(entry)]
+    found = Found(
+        arrivals=sorted(entry.at for entry in requests),
+        calls=Counter(entry.operation for entry in requests),
+        refused=len(deploys) - len(accepted),
+    )
+    if left := place.sim.instances():
+        found.wrong.append(f"{len(left)} machines are left")
+    names = Counter(entry.body["instanceName"] for entry in deploys)
+    if twice := [name for name, count in names.items() if count > 1]:
+        found.wrong.append(f"deployed twice: {', '.join(twice)}")
+    uuids = Counter(a.instance_uuid for view in views for a in view.attempts if a.instance_uuid is not None)
+    billed = {charge.uuid for charge in place.sim.ledger().charges}
+    if set(uuids) != billed or max(uuids.values(), default=1) > 1:
+        found.wrong.append(f"{len(billed)} machines on the bill, {sum(uuids.values())} on the receipts")
+    ended: dict[str, float] = {}
+    for entry in requests:
+        if entry.operation == "terminateInstances" and _ok(entry):
+            for uuid in entry.body["instanceUuids"]:
+                ended.setdefault(uuid, entry.time.timestamp())
+    for view in views:
+        rented = [a.instance_uuid for a in view.attempts if a.instance_uuid is not None]
+        if len(rented) > 1 or view.state not in ("succeeded", "cancelled"):
+            found.wrong.append(f"job {view.id} is {view.state} ({view.detail}) after {len(rented)} machines")
+        elif view.state == "succeeded" and rented[0] is not None:
+            said = float(b"".join(place.client.get(view.id).logs(raw=True)))
+            found.ends.append(ended[rented[0]] - said)
+    return found
+
+
+def _ok(entry: Logged) -> bool:
+    return entry.status is not None and entry.status < 300
+
+
+def _most(arrivals: Sequence[float]) -> int:
+    """The most arrivals in any window of 60 s."""
+    most = first = 0
+    for last, at in enumerate(arrivals):
+        while at - arrivals[first] > WINDOW:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
