@@ -86,11 +86,12 @@ def _home(settings: Settings) -> Finding:
 
 
 def _disk(settings: Settings) -> Finding:
-    place = settings.home if settings.home.is_dir() else settings.home.parent
+    place = next(path for path in (settings.home, *settings.home.parents) if path.is_dir())
     free = shutil.disk_usage(place).free
     detail = f"{free / (1 << 30):.1f} GiB free"
     if free < LEAST_FREE_BYTES:
-        return Finding("disk", False, detail, f"Make room under {place}: logs are kept there.")
+        kept = "logs are kept there" if settings.on_sqlite else "keys are kept there"
+        return Finding("disk", False, detail, f"Make room under {place}: {kept}.")
     return Finding("disk", True, detail)
 
 
@@ -191,7 +192,10 @@ def _notify(settings: Settings, db: Database) -> Finding:
 def _cloud(settings: Settings, db: Database | None) -> Iterator[Finding]:
     """Token, clock and account; without a database what can be told without one."""
     if settings.api_token is None:
-        yield Finding("token", False, "there is none", "runner init")
+        if settings.served_by_workers:
+            yield Finding("token", True, "there is none here: who only submits needs none")
+        else:
+            yield Finding("token", False, "there is none", "runner init")
         return
     from workers.cloud.client import Cloud, LocalGate
     from workers.steps.gate import DatabaseGate

@@ -33,7 +33,7 @@ def check(db: Database, cloud: Cloud, url: str, token: str) -> None:
         raise ServiceUnavailable(
             f"The account of this token at {url} has none of the machines that this database has rented "
             f"({shown}{more}). Serve them with the token and the RUNNER_API_URL of before; if they are gone, "
-            "`runner up --new-account` says so."
+            f"`{'runner up' if db.sqlite else 'runner worker'} --new-account` says so."
         )
 
 
