@@ -8,7 +8,7 @@ overlap can therefore not lose or repeat a byte: the second one finds that the e
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, func, insert, select, update
@@ -40,31 +40,17 @@ def append(db: Database, appends: Sequence[Append]) -> list[bool]:
     for item in appends:
         if item.size <= 0 or (item.data is not None and len(item.data) != item.size):
             raise ValueError(f"a chunk of {item.size} bytes cannot be appended")
+    applied = [False] * len(appends)
     with db.write(alone=False, news=False) as session:
         ends = _locked(session, appends)
-        chunks: list[dict[str, object]] = []
-        applied, job_ids = [False] * len(appends), set()
         for index in sorted(range(len(appends)), key=lambda index: appends[index].start):
-            item = appends[index]
-            end = ends.get(item.attempt_id)
-            ok = end is not None and (end.owner, end.fence, end.log_bytes) == (
-                item.owner,
-                item.fence,
-                item.start,
-            )
-            applied[index] = ok
-            if end is not None and ok:
-                end.log_bytes += item.size
-                job_ids.add(end.job_id)
-                chunk = {"attempt_id": item.attempt_id, "start": item.start}
-                chunks.append({**chunk, "size": item.size, "data": item.data})
+            end = ends.get(appends[index].attempt_id)
+            applied[index] = end is not None and end.takes(appends[index])
+        chunks = [item for item, ok in zip(appends, applied, strict=True) if ok]
         if chunks:
-            grown = {str(chunk["attempt_id"]) for chunk in chunks}
-            # By the tables, not by the classes: for those the session would look at what it holds, each time.
-            session.execute(_MOVE_ON, [{"of": id_, "to": ends[id_].log_bytes} for id_ in sorted(grown)])
-            session.execute(_CHUNK, chunks)
+            _write(session, chunks, ends)
             if not db.sqlite:
-                postgres.tell_of_logs(session, job_ids)
+                postgres.tell_of_logs(session, {ends[item.attempt_id].job_id for item in chunks})
     return applied
 
 
@@ -123,6 +109,13 @@ class _End:
     fence: int
     log_bytes: int
 
+    def takes(self, item: Append) -> bool:
+        """Whether the chunk goes on exactly here, and its writer holds the lease; then the end moves on."""
+        if (item.owner, item.fence, item.start) != (self.owner, self.fence, self.log_bytes):
+            return False
+        self.log_bytes += item.size
+        return True
+
 
 def _locked(session: Session, appends: Sequence[Append]) -> dict[str, _End]:
     """The ends of these attempts' logs, in one statement however many they are.
@@ -139,9 +132,17 @@ def _locked(session: Session, appends: Sequence[Append]) -> dict[str, _End]:
     return {row[0]: _End(row[1], row[2], row[3], row[4]) for row in rows}
 
 
+def _write(session: Session, chunks: Sequence[Append], ends: Mapping[str, _End]) -> None:
+    grown = {item.attempt_id for item in chunks}
+    session.execute(_MOVE_ON, [{"of": id_, "to": ends[id_].log_bytes} for id_ in grown])
+    session.execute(_CHUNK, [{name: getattr(item, name) for name in _COLUMNS} for item in chunks])
+
+
+# By the tables: for the classes the session would compare each row with what it holds.
 _MOVE_ON = (
     update(Attempt.__table__)  # type: ignore[arg-type]
     .where(Attempt.__table__.c.id == bindparam("of"))
     .values(log_bytes=bindparam("to"))
 )
 _CHUNK = insert(LogChunk.__table__)  # type: ignore[arg-type]
+_COLUMNS = ("attempt_id", "start", "size", "data")
