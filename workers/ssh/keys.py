@@ -131,9 +131,9 @@ def _private_key(path: Path) -> PrivateKey:
 
 def _make(path: Path) -> None:
     try:
-        for folder in reversed((path.parent, *path.parent.parents)):  # `parents=True` would leave them open
-            if not folder.is_dir():
-                folder.mkdir(mode=0o700, exist_ok=True)
+        for above in reversed((path.parent, *path.parent.parents)):  # `parents=True` would leave them open
+            if not above.is_dir():
+                above.mkdir(mode=0o700, exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, f"{path.parent} is not a folder") from None
     data = ed25519.Ed25519PrivateKey.generate().private_bytes(
