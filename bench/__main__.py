@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -44,6 +45,7 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in known]:
         parser.error(f"there is no {unknown[0]!r}; there are: {', '.join(known)}")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # by way of all that cleans up
     load = os.getloadavg()
     rows: list[Row] = []
     violation: Violation | None = None
@@ -56,6 +58,7 @@ def main() -> int:
         try:
             for row in groups[name]():
                 rows.append(row)  # at once: what was measured before a violation is shown as well
+                print(f"  {row.what}: {row.figure}", file=sys.stderr, flush=True)
         except Violation as error:
             violation = error
             break
