@@ -16,8 +16,8 @@ from runner.sim.http import Logged
 from tests.servers import Postgres, Redis
 
 SECONDS = 180.0
-STOCK_SHARE = 10
-"""One machine in stock for so many jobs."""
+STOCK = 3
+"""Machines there are: fewer than two requests a second can rent, or no deploy would find none."""
 END_SECONDS = 240.0
 WINDOW = 60.0
 A_WINDOW = 120
@@ -47,8 +47,7 @@ class Found:
 def measure(postgres: Postgres, redis: Redis, jobs: int, *, seconds: float = SECONDS) -> Iterator[Row]:
     """Raises Violation, with all that is wrong."""
     environ = {"RUNNER_DATABASE_URL": database(postgres), "RUNNER_BROKER_URL": redis.url()}
-    stock = max(2, jobs // STOCK_SHARE)
-    with farm(jobs, environ, stock=stock) as place:
+    with farm(jobs, environ, stock=STOCK) as place:
         place.start(2)
         began = time.monotonic()
         ids = place.submit([COMMAND] * jobs)
@@ -61,12 +60,14 @@ def measure(postgres: Postgres, redis: Redis, jobs: int, *, seconds: float = SEC
         found.wrong.append(f"{most} API requests within {WINDOW:.0f} s")
     if found.ends and max(found.ends) > LATEST_END:
         found.wrong.append(f"{max(found.ends):.1f} s from the end of a command to its terminate")
+    if not found.refused:
+        found.wrong.append("no deploy found no stock, so nothing was tried")
     if found.wrong:
         raise Violation("; ".join(found.wrong))
     took = found.arrivals[-1] - found.arrivals[0]
     calls = ", ".join(f"{count} {name}" for name, count in found.calls.most_common())
     yield Row(
-        f"{jobs} short jobs on {stock} machines, two workers",
+        f"{jobs} short jobs on {STOCK} machines, two workers",
         f"{most} API requests at most in any {WINDOW:.0f} s",
         f"{A_WINDOW} are allowed, and what a window's edges add; {len(found.arrivals)} in {took:.0f} s",
         f"{calls}. {found.refused} deploys found no stock. After {seconds:.0f} s what still waited was "
