@@ -165,13 +165,13 @@ def _takeover(place: Farm, voices: Voices, jobs: int, workers: list[psutil.Proce
             if time.monotonic() - began > HELD_SECONDS:
                 raise RuntimeError(f"the jobs of a dead worker were not taken over: {place.said()}")
             time.sleep(LOOK_SECONDS)
-    _committed(place, voices)  # every byte, once: else the sums would never agree
+    _committed(place, voices)  # a byte that were lost or doubled would keep the sums from ever agreeing
     return Row(
         f"`kill -9` of one of two workers with {jobs} jobs",
         f"{held:.1f} s until its {len(orphans)} jobs have a new holder, {grown:.1f} s until all logs grow",
         f"{leases.LEASE.total_seconds():.0f} s of it a lease lasts",
         f"The one that led. All jobs say a line a second; looked at every {LOOK_SECONDS} s. The survivor "
-        "logs in to all its machines, on the cores on which those answer. Each byte is in the database once.",
+        "logs in to its machines, on the cores on which they answer. The logs are as long as what was said.",
     )
 
 
