@@ -6,7 +6,6 @@ service of one computer on SQLite.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from tempfile import TemporaryDirectory
 import psutil
 from sqlalchemy import select
 
-from bench.house import GPU, START_SECONDS, STOP_SECONDS, wait_until
+from bench.house import GPU, START_SECONDS, STOP_SECONDS, clean_environ, wait_until
 from jobs.models import Attempt
 from jobs.store import leases
 from runner import Client
@@ -154,7 +153,6 @@ def farm(
         folder = Path(name)
         home = folder / "home"
         home.mkdir(mode=0o700)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RUNNER_", "MASSED_"))}
         ours = {
             "RUNNER_HOME": str(home),
             "RUNNER_API_URL": sim.url,
@@ -167,7 +165,7 @@ def farm(
         }
         given = {key: value for key, value in options.items() if value is not None}
         with Client(home=home, api_url=sim.url, **given) as client:
-            built = Farm(folder, sim, client, {**kept, **ours, **environ})
+            built = Farm(folder, sim, client, {**clean_environ(), **ours, **environ})
             try:
                 yield built
             finally:

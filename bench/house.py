@@ -83,7 +83,7 @@ def house(config: SimConfig | None = None, *, serve: bool = True, **environ: str
         folder = Path(name)
         home = folder / "home"
         home.mkdir()
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RUNNER_", "MASSED_"))}
+        kept = clean_environ()
         ours = {"RUNNER_HOME": str(home), "RUNNER_API_URL": sim.url, "MASSED_COMPUTE_API_KEY": sim.token}
         whole = {**kept, **ours, **environ}
         with Client(home=home, api_url=sim.url) as client, (folder / "service.log").open("wb") as log:
@@ -105,6 +105,11 @@ def house(config: SimConfig | None = None, *, serve: bool = True, **environ: str
             finally:
                 if process is not None:
                     _end(process)
+
+
+def clean_environ() -> dict[str, str]:
+    """The environment without a setting of ours."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("RUNNER_", "MASSED_"))}
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str, pause: float = 0.01) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from bench.house import clean_environ
 from tests.servers import Postgres, Redis
 
 ITS_OWN = {"autovacuum": "on", "shared_buffers": "128MB"}
@@ -32,7 +32,6 @@ def database(postgres: Postgres) -> str:
     """The address of a new database with our tables in it."""
     url = postgres.url(postgres.create())
     words = [sys.executable, "-P", "-m", "runner", "db", "upgrade"]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("RUNNER_")}
-    environ["RUNNER_DATABASE_URL"] = url
+    environ = {**clean_environ(), "RUNNER_DATABASE_URL": url}
     subprocess.run(words, env=environ, check=True, capture_output=True, timeout=UPGRADE_SECONDS)
     return url

@@ -26,7 +26,8 @@ class Voices:
         self.said = [0] * count
         self._talking = threading.Event()
         self._closing = threading.Event()
-        self._from_to = (0, 0)
+        self._speaking = threading.Lock()
+        self._count = 0
         self.failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="voices")
 
@@ -53,13 +54,14 @@ class Voices:
 
     def talk(self, count: int) -> None:
         """From now on each of the first *count* says a line a second, spread evenly over the second."""
-        self._from_to = (0, count)
+        self._count = count
         self._talking.set()
 
     def hush(self) -> None:
         """Say nothing more. Raises what kept a voice from being heard."""
         self._talking.clear()
-        time.sleep(0.05)
+        with self._speaking:  # who had begun a line has ended it
+            pass
         if self.failed is not None:
             raise self.failed
 
@@ -79,14 +81,15 @@ class Voices:
     def _second(self) -> None:
         """One line of each, each at its own moment; who is late makes up for it."""
         began = time.monotonic()
-        first, end = self._from_to
-        for number in range(first, end):
-            pause = began + (number - first) / (end - first) - time.monotonic()
+        count = self._count
+        for number in range(count):
+            pause = began + number / count - time.monotonic()
             if pause > SHORT and self._closing.wait(pause):
                 return
-            if not self._talking.is_set():
-                return
-            line = f"line {self.said[number]} of voice {number}".ljust(LINE_BYTES - 1) + "\n"
-            os.write(self._pipes[number], line.encode())
-            self.said[number] += 1
+            with self._speaking:
+                if not self._talking.is_set():
+                    return
+                line = f"line {self.said[number]} of voice {number}".ljust(LINE_BYTES - 1) + "\n"
+                os.write(self._pipes[number], line.encode())
+                self.said[number] += 1
         self._closing.wait(max(0.0, began + 1.0 - time.monotonic()))

@@ -324,7 +324,7 @@ class Agreement(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     least_code: Mapped[int]  # code below this level may not work on this database
     salt: Mapped[str] = mapped_column(String(32))  # of the fingerprints
-    prints: Mapped[dict[str, Any]]  # by the name of the setting
+    prints: Mapped[dict[str, Any]]  # by the worker, then by the name of the setting
 
 
 class Notification(Base):

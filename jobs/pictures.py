@@ -39,7 +39,7 @@ def _attempt_json(view: AttemptView) -> dict[str, Any]:
     return {
         "number": view.number,
         "product": view.product,
-        "price_usd_per_hour": None if view.price is None else money.format_usd(view.price),
+        "price_usd_per_hour": usd(view.price),
         "instance_uuid": view.instance_uuid,
         "instance_name": view.instance_name,
         "deployed_at": time_text(view.deployed_at),
@@ -65,6 +65,11 @@ def _attempt_json(view: AttemptView) -> dict[str, Any]:
 def command_text(view: JobView) -> str:
     """The command as a person would type it."""
     return view.command if isinstance(view.command, str) else shlex.join(view.command)
+
+
+def usd(micros: int | None) -> str | None:
+    """A price or an amount as a decimal string; None where it is not known."""
+    return None if micros is None else money.format_usd(micros)
 
 
 def time_text(value: datetime | None) -> str | None:

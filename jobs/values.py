@@ -15,7 +15,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from jobs.errors import InvalidJob, InvalidSettings
 from jobs.ids import FLEET
@@ -125,22 +125,28 @@ def read_token(value: object, what: str) -> Secret:
 
 def read_api_url(value: object, what: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
-    try:
-        url = urlsplit(text)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        url, host = urlsplit(""), None
+    url = _split(text) or urlsplit("")
     if url.username is not None or url.password is not None:
         raise InvalidSettings(f"{what} must not hold a user or a password; the token is sent by itself.")
     plain = re.fullmatch(r"[!-~]+", text) and not url.query and not url.fragment
-    if not plain or url.scheme not in ("http", "https") or not host:
+    if not plain or url.scheme not in ("http", "https") or not url.hostname:
         raise InvalidSettings(f"{what} must be an address such as {DEFAULT_API_URL}, not {shown(value)}.")
-    if url.scheme == "http" and not is_loopback(host):
+    if url.scheme == "http" and not is_loopback(url.hostname):
         raise InvalidSettings(
             f"{what} must begin with https://, not {shown(text)}: the token would go over the network "
             "in clear (http is only for a loopback address such as http://127.0.0.1:8080)."
         )
     return text.rstrip("/")
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address; None where its host or its port cannot be one."""
+    try:
+        url = urlsplit(address)
+        _ = url.hostname, url.port
+    except ValueError:
+        return None
+    return url
 
 
 def is_loopback(host: str) -> bool:
@@ -172,13 +178,8 @@ def sqlite_url(file: Path) -> str:
 
 def read_broker(value: object, what: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
-    try:
-        sound = re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text) is not None
-        url = urlsplit(text)
-        _ = url.port
-    except ValueError:  # a password with a sign that should be written as %2F, perhaps
-        sound = False
-    if not sound:
+    url = _split(text)  # None: a password with a sign that should be written as %2F, perhaps
+    if url is None or not re.fullmatch(r"[a-z][a-z0-9+.]*://[!-~]*", text):
         raise InvalidSettings(
             f"{what} must be a broker's address such as redis://:PASSWORD@localhost:6379/0; special signs in "
             "a password must be percent-encoded."
@@ -263,13 +264,9 @@ def read_artifacts_url(value: object, what: str) -> str:
 def read_notify_url(value: object, what: str) -> Secret:
     """Where notifications go. It may hold a token of its own, so it is shown to nobody."""
     text = value.strip() if isinstance(value, str) else ""
-    try:
-        parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and text.isprintable()
-        _ = parts.port
-    except ValueError:
-        sound = False
-    if not sound or " " in text:
+    url = _split(text)
+    sound = url is not None and url.scheme in ("http", "https") and url.hostname
+    if not sound or not text.isprintable() or " " in text:
         raise InvalidSettings(f"{what} must be an address that begins with https:// or http://.")
     return Secret(text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from jobs import money
-from jobs.pictures import command_text, job_json, time_text
+from jobs.pictures import command_text, job_json, time_text, usd
 from jobs.states import State
 from jobs.views import JobView
 
@@ -23,11 +23,6 @@ __all__ = [
     "unanswered",
     "usd",
 ]
-
-
-def usd(micros: int | None) -> str | None:
-    """A price or an amount as a decimal string; None where it is not known."""
-    return None if micros is None else money.format_usd(micros)
 
 
 def state_text(view: JobView) -> str:

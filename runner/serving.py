@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from jobs.settings import Settings
 from jobs.store import doom, leases
 from jobs.store.database import Database
 from jobs.store.leases import Process
+from jobs.version import code_version
 
 if TYPE_CHECKING:
     from workers.app import Engine
@@ -87,14 +87,6 @@ class Worker:
 def me() -> Process:
     """What the others see of this process."""
     return Process(socket.gethostname(), os.getpid(), code_version())
-
-
-def code_version() -> str:
-    """The version of this code, as it was installed."""
-    try:
-        return version("gpu-job-runner")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def check_token(cloud: Cloud) -> None:

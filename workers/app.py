@@ -90,6 +90,11 @@ def make_app(broker_url: str | None, *, ours: bool = True) -> Celery:
     return app
 
 
+def send(app: Celery, queue: str, task: str, *args: str) -> None:
+    """Ring a bell, once. Raises what kombu does where the broker cannot be reached."""
+    app.send_task(task, args=args, queue=queue, expires=RING_EXPIRES, retry=False, ignore_result=True)
+
+
 def _transport_options(broker_url: str | None) -> dict[str, Any]:
     """What keeps a Redis that hangs, or went away without a word, from hanging us."""
     if broker_url is None or not broker_url.startswith(("redis", "rediss", "sentinel")):
@@ -186,9 +191,7 @@ class Engine:
             return
         if time.monotonic() >= self._silent_until:
             try:
-                self.app.send_task(
-                    task, args=args, queue=self._queue, expires=RING_EXPIRES, retry=False, ignore_result=True
-                )
+                send(self.app, self._queue, task, *args)
             except OperationalError as error:
                 log.warning("the broker cannot be rung, this worker does what it can: %s", error)
                 self._silent_until = time.monotonic() + BROKER_AGAIN_SECONDS

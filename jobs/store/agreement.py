@@ -60,7 +60,7 @@ def join(
             raise Disagreement(_too_old(row.least_code))
         ours = {name: [fingerprint(text, row.salt) for text in texts] for name, texts in has.items()}
         living = session.execute(
-            select(Worker).where(Worker.heartbeat_at > now - leases.WORKER_LOST).order_by(Worker.started_at)
+            select(Worker).where(leases.alive(now)).order_by(Worker.started_at)
         ).scalars()
         kept: dict[str, Prints] = {}
         for worker in living:
@@ -95,8 +95,7 @@ def anybody_notifies(db: Database) -> bool:
     """Whether a worker that lives has RUNNER_NOTIFY_URL."""
     with db.read() as session:
         prints = session.execute(select(Agreement.prints)).scalar_one()
-        alive = Worker.heartbeat_at > db.now(session) - leases.WORKER_LOST
-        living = session.execute(select(Worker.id).where(alive)).scalars()
+        living = session.execute(select(Worker.id).where(leases.alive(db.now(session)))).scalars()
         return any(prints.get(worker, {}).get(NOTIFY) for worker in living)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from jobs import meter
 from jobs.models import Instance
+from jobs.store.admission import HOLDING
 from jobs.store.database import Database
 
 ASKING = timedelta(seconds=30)
@@ -24,8 +25,6 @@ LAG = timedelta(seconds=90)
 """How far the listing may be behind what happened."""
 
 DOOMABLE = ("live", "warm")
-RENTED = ("intended", "unknown", "live", "warm", "doomed")
-"""States of an instance in which it is, or may be, on the account."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +115,12 @@ def instances(db: Database) -> list[Instance]:
     with db.read() as session:
         return list(
             session.execute(
-                select(Instance).where(Instance.state.in_(RENTED)).order_by(Instance.id)
+                select(Instance).where(Instance.state.in_(HOLDING)).order_by(Instance.id)
             ).scalars()
         )
 
 
 def any_rented(session: Session) -> bool:
     """Whether any instance is, or may be, on the account."""
-    found = session.execute(select(Instance.id).where(Instance.state.in_(RENTED)).limit(1)).first()
+    found = session.execute(select(Instance.id).where(Instance.state.in_(HOLDING)).limit(1)).first()
     return found is not None

@@ -6,7 +6,6 @@ All of it is read from the database and written under the leader's fence; none o
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from jobs import money
+from jobs.backoff import doubling
 from jobs.errors import DatabaseError
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State, final_event
@@ -151,7 +151,7 @@ def _to_admit(
     queued = and_(
         Job.state == State.QUEUED,
         or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None)),
-        or_(Job.lease_owner.is_(None), Job.lease_until < now),
+        leases.free_job(now),
     )
     room = admission.room(session, now, bounds)
     fresh = select(Job.seq, Job.id).where(queued, or_(Job.reason.is_(None), ~told)).order_by(Job.seq)
@@ -314,6 +314,5 @@ def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job) -> b
 
 
 def _pause(tries: int) -> timedelta:
-    """5 s doubling to 60 s, with jitter, so that jobs that failed together do not come back together."""
-    seconds = min(60.0, 5.0 * 2 ** (tries - 1))
-    return timedelta(seconds=seconds * random.uniform(0.75, 1.25))
+    """5 s doubling to 60 s."""
+    return timedelta(seconds=doubling(5.0, 60.0, tries - 1))

@@ -26,6 +26,7 @@ LEASE = timedelta(seconds=15)
 ADMISSION = timedelta(seconds=60)
 """A job's lease is not renewed: admission asks the API a few things, and is over, or was forgotten."""
 FORGOTTEN = timedelta(days=1)
+"""How long the row of a worker that never signed off is kept."""
 WORKER_LOST = timedelta(seconds=45)
 """A worker that has not been heard of for three leases is taken for dead in what people see."""
 
@@ -42,15 +43,19 @@ class Held:
     deadline_cause: str | None
 
 
+def free_job(now: datetime) -> ColumnElement[bool]:
+    """Whether nobody is deciding about a queued job. Its lease is never renewed: one that is over is over."""
+    return or_(Job.lease_owner.is_(None), Job.lease_until < now)
+
+
 def take_job(db: Database, job_id: str, owner: str) -> JobLease | None:
     """Take a queued job whose time has come, or whose end was asked for; None where somebody holds it."""
     with db.write(news=False) as session:
         now = db.now(session)
-        free = or_(Job.lease_owner.is_(None), Job.lease_until < now)
         due = or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None))
         statement = (
             update(Job)
-            .where(Job.id == job_id, Job.state == State.QUEUED, due, free)
+            .where(Job.id == job_id, Job.state == State.QUEUED, due, free_job(now))
             .values(lease_owner=owner, lease_until=now + ADMISSION, fence=Job.fence + 1)
             .returning(Job.fence)
         )
@@ -261,12 +266,18 @@ def note(db: Database, owner: str, text: str | None) -> None:
         session.execute(update(Worker).where(Worker.id == owner).values(note=text))
 
 
+def alive(now: datetime) -> ColumnElement[bool]:
+    """Whether a worker has been heard of lately."""
+    return Worker.heartbeat_at > now - WORKER_LOST
+
+
 def workers(db: Database) -> list[WorkerView]:
     """The workers that have been heard of lately, the oldest first."""
     with db.read() as session:
-        alive = Worker.heartbeat_at > db.now(session) - WORKER_LOST
         leader = session.execute(select(Leader.owner)).scalar()
-        rows = session.execute(select(Worker).where(alive).order_by(Worker.started_at)).scalars()
+        rows = session.execute(
+            select(Worker).where(alive(db.now(session))).order_by(Worker.started_at)
+        ).scalars()
         busy: dict[str | None, int] = {
             row[0]: row[1]
             for row in session.execute(
@@ -294,9 +305,7 @@ def workers(db: Database) -> list[WorkerView]:
 
 def seats(session: Session, now: datetime) -> int:
     """How many attempts the living workers can attend to."""
-    total = session.execute(
-        select(func.coalesce(func.sum(Worker.seats), 0)).where(Worker.heartbeat_at > now - WORKER_LOST)
-    ).scalar_one()
+    total = session.execute(select(func.coalesce(func.sum(Worker.seats), 0)).where(alive(now))).scalar_one()
     return int(total)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -114,7 +116,7 @@ class _Notices:
             self._listen()
             return True  # nobody knows what was missed
         try:
-            with self._db.explained(), _as_sqlalchemy():
+            with _explained(self._db):
                 found = list(self._connection.notifies(timeout=seconds, stop_after=1))
         except DatabaseError:
             self.close()
@@ -130,7 +132,7 @@ class _Notices:
 
     def _listen(self) -> None:
         channels = [postgres.JOBS_CHANNEL] + [postgres.LOGS_CHANNEL] * (self._log_of is not None)
-        with self._db.explained(), _as_sqlalchemy():
+        with _explained(self._db):
             connection = postgres.connect_alone(self._db.engine)
             try:
                 for channel in channels:
@@ -141,14 +143,13 @@ class _Notices:
         self._connection = connection
 
 
-class _as_sqlalchemy:
-    """The driver's own errors, in the form that SQLAlchemy gives them everywhere else."""
+@contextmanager
+def _explained(db: Database) -> Iterator[None]:
+    """As `Database.explained`, for the driver's own errors, which SQLAlchemy has not seen."""
+    import psycopg
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import psycopg
-
-        if isinstance(error, psycopg.Error):
+    with db.explained():
+        try:
+            yield
+        except psycopg.Error as error:
             raise DBAPIError("LISTEN", {}, error, connection_invalidated=True) from error

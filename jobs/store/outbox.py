@@ -8,7 +8,6 @@ meanwhile; whoever took it and died has only delayed it.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,13 +16,14 @@ from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from jobs import ids, meter
+from jobs.backoff import doubling
 from jobs.models import Instance, Notification
 from jobs.store.database import Database
 from jobs.store.transitions import Lead, confirm_lead
 
 SENDING = timedelta(seconds=60)
 """How long one process has a notification to itself before another one may send it."""
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(hours=1)
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
 PATIENCE = timedelta(days=3)
 """How old a notification may become: the next failure after that is its last one."""
 KEEP = timedelta(days=7)
@@ -186,9 +186,8 @@ def backlog(db: Database) -> Backlog:
 
 
 def pause(tries: int) -> timedelta:
-    """5 s doubling to an hour, with jitter, so that what failed together does not come back together."""
-    seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries - 1, 20)).total_seconds()
-    return timedelta(seconds=seconds * random.uniform(0.75, 1.25))
+    """5 s doubling to an hour."""
+    return timedelta(seconds=doubling(FIRST_PAUSE, LONGEST_PAUSE, tries - 1))
 
 
 def _due(now: datetime) -> ColumnElement[bool]:

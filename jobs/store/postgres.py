@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from jobs.errors import DatabaseError, InvalidSettings
@@ -140,15 +140,11 @@ def explain(error: DBAPIError | sqlite3.Error, cause: Any, where: str) -> Databa
     if state.startswith("28"):
         return DatabaseError(f"The database at {where} refuses this user; check RUNNER_DATABASE_URL.")
     invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
-    if invalidated or state.startswith(("08", "57P")) or _is_about_connections(error):
+    if invalidated or state.startswith(("08", "57P")) or isinstance(error, OperationalError | InterfaceError):
         return DatabaseError(
             f"The database at {where} cannot be reached ({_last_words(cause)}); check RUNNER_DATABASE_URL."
         )
     return None
-
-
-def _is_about_connections(error: object) -> bool:
-    return type(error).__name__ in ("OperationalError", "InterfaceError")
 
 
 def _last_words(cause: object) -> str:

@@ -8,9 +8,7 @@ something. To find that out one would have to order a change, which no look into
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from jobs import money
 from jobs.errors import DatabaseError, InvalidSettings
@@ -18,6 +16,7 @@ from jobs.settings import Settings, load_settings
 from runner import present
 from runner.cli import output
 from runner.cli.api import open_cloud, time_left
+from runner.cli.options import Json
 from workers.cloud.shapes import Billing
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def account(
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    json: Json = False,
 ) -> None:
     """Show whether the token is accepted, the recharge settings, and what was spent through this database.
 

@@ -17,10 +17,6 @@ SECONDS = 20.0
 """What has no answer by then is given up."""
 
 
-class NotDone(RunnerError):
-    """The command could not do what was asked, or not all of it; the message says what and why."""
-
-
 def time_left(seconds: float = SECONDS) -> Callable[[], float]:
     """For a command of several calls: what is left of *seconds* for the next one.
 

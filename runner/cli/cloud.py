@@ -14,12 +14,13 @@ from jobs.ids import InstanceName, parse_instance_name
 from jobs.settings import Settings, load_settings
 from runner import present
 from runner.cli import output
-from runner.cli.api import SECONDS, NotDone, open_cloud
+from runner.cli.api import SECONDS, open_cloud
+from runner.cli.errors import NotDone
+from runner.cli.options import Json
 from workers.cloud.client import BATCH, Cloud
 from workers.cloud.shapes import Instance, Listing
 
 Uuids = Annotated[list[str], typer.Argument(metavar="UUID…", help="As `runner instances` lists them.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 _UUID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 

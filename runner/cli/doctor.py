@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
-
-import typer
 
 from jobs.settings import load_settings
 from runner import doctor as examination
 from runner.cli import output
+from runner.cli.options import Json
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    json: Json = False,
 ) -> None:
     """Check token, database, clock, disk, and that account and books agree; exit 1 if anything is wrong.
 

@@ -22,6 +22,10 @@ PIPE_CLOSED = 141
 OURS = Path(__file__).resolve().parents[2]
 
 
+class NotDone(RunnerError):
+    """The command could not do what was asked, or not all of it; the message says what and why."""
+
+
 def report(error: BaseException) -> int:
     """Say what went wrong, where there is something to say; returns the exit code."""
     if isinstance(error, KeyboardInterrupt):

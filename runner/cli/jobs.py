@@ -19,6 +19,7 @@ from jobs.store.news import News
 from jobs.views import JobView
 from runner import daemon, present
 from runner.cli import output, plan, watch
+from runner.cli.options import Json
 from runner.client import Client
 from runner.follow import LogReader, Patience
 
@@ -38,7 +39,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be rente
 Key = Annotated[
     str | None, typer.Option("--key", help="The same key again returns the job that has it already.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")]
 Jobs = Annotated[list[str], typer.Argument(metavar="JOB…", help="Ids, names, or beginnings of ids.")]
 

@@ -13,13 +13,14 @@ from jobs.ids import parse_instance_name
 from jobs.settings import Settings, load_settings
 from jobs.values import shown
 from runner.cli import output
-from runner.cli.api import NotDone, open_cloud, time_left
+from runner.cli.api import open_cloud, time_left
+from runner.cli.errors import NotDone
+from runner.cli.options import Json
 from workers.cloud.client import KEY_NAME, Cloud
 from workers.cloud.keys import account_key_name, is_listed, key_text
 from workers.cloud.shapes import SshKey
 
 app = typer.Typer()
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.callback(invoke_without_command=True)

@@ -14,11 +14,12 @@ from jobs.money import Micros
 from jobs.settings import load_settings
 from runner import present, products
 from runner.cli import output
-from runner.cli.api import SECONDS, NotDone, open_cloud, time_left
+from runner.cli.api import SECONDS, open_cloud, time_left
+from runner.cli.errors import NotDone
+from runner.cli.options import Json
 from runner.products import Choice, Sort, Wanted
 from workers.cloud.shapes import Coupon, CouponProduct, Image, Product
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 NamePart = Annotated[
     str, typer.Argument(metavar="NAME", help="Only those with this in their names.", show_default=False)
 ]

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.errors import RunnerError
 from jobs.settings import Settings, load_settings
 from jobs.states import FINAL
 from jobs.store import doom, reads
@@ -16,20 +15,13 @@ from jobs.store.database import Database
 from jobs.store.schema import open_database
 from runner import daemon, present, serving
 from runner.cli import logging, output
-
-
-class _Refused(RunnerError):
-    """The command could not do what was asked."""
+from runner.cli.errors import NotDone
+from runner.cli.options import Json, NewAccount
 
 
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Start it in the background and return.")] = False,
-    new_account: Annotated[
-        bool,
-        typer.Option(
-            "--new-account", help="The token is another account's: rented machines that it lacks are gone."
-        ),
-    ] = False,
+    new_account: NewAccount = False,
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
     idle_exit: Annotated[float | None, typer.Option("--idle-exit", hidden=True)] = None,
 ) -> None:
@@ -51,7 +43,7 @@ def up(
         output.note(f"this service takes over from one that would leave when idle (pid {running.pid})")
         running = None
     if running is not None:
-        raise _Refused(f"A service for this database is already running (pid {running.pid}).")
+        raise NotDone(f"A service for this database is already running (pid {running.pid}).")
     if detach:
         running = daemon.start_in_background(settings, idle=False, new_account=new_account)
         output.note(
@@ -83,12 +75,12 @@ def down(
     listed = "\n  ".join(machines)
     what = f"{present.count(len(machines), 'machine')} {rented} rented"
     if machines and running is None:
-        raise _Refused(
+        raise NotDone(
             f"No service is running, and {what}, which nobody ends:\n  {listed}\n"
             "`runner up` takes them over; `runner terminate UUID` ends one at once."
         )
     if machines and not force:
-        raise _Refused(
+        raise NotDone(
             f"{what[0].upper()}{what[1:]}, and without a service nobody would end them:\n  {listed}\n"
             "Wait for their jobs, cancel them, or use --force to leave them to the next service."
         )
@@ -99,7 +91,7 @@ def down(
 
 
 def status(
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    json: Json = False,
 ) -> None:
     """Say whether a service is running, or which workers are, and which machines are rented.
 

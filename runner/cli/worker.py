@@ -13,6 +13,7 @@ from jobs.store.schema import open_database
 from runner import worker as production
 from runner.cli import logging, output
 from runner.cli.logging import LogFormat
+from runner.cli.options import NewAccount
 
 
 def worker(
@@ -25,12 +26,7 @@ def worker(
     log_format: Annotated[
         LogFormat, typer.Option("--log-format", help="How to write what it does, on standard error.")
     ] = LogFormat.TEXT,
-    new_account: Annotated[
-        bool,
-        typer.Option(
-            "--new-account", help="The token is another account's: rented machines that it lacks are gone."
-        ),
-    ] = False,
+    new_account: NewAccount = False,
 ) -> None:
     """Work for a shared database and broker: one of as many workers as wanted.
 

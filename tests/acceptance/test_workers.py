@@ -7,7 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -76,35 +76,25 @@ class Counting:
 
 @pytest.mark.timeout(300)
 def test_an_outage_longer_than_a_lease_takes_nothing_from_anybody(
-    own_servers: tuple[Postgres, Redis], tmp_path: Path
+    own_servers: OwnServers, tmp_path: Path
 ) -> None:
     """Without database and broker for longer than leases last: each worker goes on with what it had."""
-    postgres, redis = own_servers
-    home = tmp_path / "home"
-    home.mkdir(mode=0o700)
-    with Simulator(SimConfig(boot_seconds=0.3)) as sim:
-        fleet = Workers(home, sim, postgres.url(), redis.url())
-        try:
-            fleet.up()
-            jobs = Counting(fleet, tmp_path)
-            for job_id in jobs.submit(4):
-                fleet.until(job_id, "running")
-            before = _fences(fleet)
-            redis.stop()
-            postgres.stop()
-            ticks = time.monotonic()
-            refused = fleet.run("submit", *GPU, "--", "true")
-            assert (refused.returncode, b"cannot be reached" in refused.stderr) == (3, True)
-            wait_until(
-                lambda: time.monotonic() - ticks > 1.5 * LEASE.total_seconds(), timeout=60, what="an outage"
-            )
-            postgres.start()
-            redis.start()
-            jobs.grow()
-            assert _fences(fleet) == before, "nobody took anything over"
-            jobs.end()
-        finally:
-            fleet.close()
+    fleet, postgres, redis = own_servers
+    jobs = Counting(fleet, tmp_path)
+    for job_id in jobs.submit(4):
+        fleet.until(job_id, "running")
+    before = _fences(fleet)
+    redis.stop()
+    postgres.stop()
+    ticks = time.monotonic()
+    refused = fleet.run("submit", *GPU, "--", "true")
+    assert (refused.returncode, b"cannot be reached" in refused.stderr) == (3, True)
+    wait_until(lambda: time.monotonic() - ticks > 1.5 * LEASE.total_seconds(), timeout=60, what="an outage")
+    postgres.start()
+    redis.start()
+    jobs.grow()
+    assert _fences(fleet) == before, "nobody took anything over"
+    jobs.end()
 
 
 def _fences(fleet: Workers) -> dict[str, tuple[str | None, int]]:
@@ -123,63 +113,60 @@ def _id_of(db: Database, pid: int) -> str:
     return next(worker.id for worker in leases.workers(db) if worker.pid == pid)
 
 
+OwnServers = tuple[Workers, Postgres, Redis]
+
+
 @pytest.fixture
-def own_servers(tmp_path: Path) -> Iterator[tuple[Postgres, Redis]]:
-    """Servers that the test may stop."""
-    postgres, redis = Postgres(), Redis()
-    try:
-        postgres.start()
-        redis.start()
+def own_servers(tmp_path: Path) -> Iterator[OwnServers]:
+    """Two workers that serve, and servers of their own, which the test may stop."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    with ExitStack() as stack:
+        postgres, redis = Postgres(), Redis()
+        for server in (postgres, redis):
+            stack.callback(server.close)
+            server.start()
         with closing(Database(postgres.url())) as db:
             schema.upgrade(db)
-        yield postgres, redis
-    finally:
-        postgres.close()
-        redis.close()
+        sim = stack.enter_context(Simulator(SimConfig(boot_seconds=0.3)))
+        fleet = Workers(home, sim, postgres.url(), redis.url())
+        stack.callback(fleet.close)
+        fleet.up()
+        yield fleet, postgres, redis
 
 
 @pytest.mark.timeout(400)
-def test_everything_that_may_happen_to_two_workers(
-    own_servers: tuple[Postgres, Redis], tmp_path: Path
-) -> None:
+def test_everything_that_may_happen_to_two_workers(own_servers: OwnServers, tmp_path: Path) -> None:
     """Thirteen jobs; the leader killed, Redis flushed and started again, PostgreSQL started again."""
-    postgres, redis = own_servers
-    home = tmp_path / "home"
-    home.mkdir(mode=0o700)
-    with Simulator(SimConfig(boot_seconds=0.3)) as sim:
-        fleet = Workers(home, sim, postgres.url(), redis.url())
-        try:
-            fleet.up()
-            jobs = Counting(fleet, tmp_path)
-            for job_id in jobs.submit(12):
-                fleet.until(job_id, "running")
-            first = fleet.leader()
-            fleet.end(first, signal.SIGKILL)
-            jobs.grow()  # the other one has taken over
+    fleet, postgres, redis = own_servers
+    jobs = Counting(fleet, tmp_path)
+    for job_id in jobs.submit(12):
+        fleet.until(job_id, "running")
+    first = fleet.leader()
+    fleet.end(first, signal.SIGKILL)
+    jobs.grow()  # the other one has taken over
 
-            redis.flush()
-            redis.stop()
-            done = fleet.run("submit", *GPU, "--", jobs.command())
-            assert done.returncode == 0, done.stderr
-            assert b"the broker cannot be reached" in done.stderr
-            jobs.ids.append(done.stdout.decode().strip())
-            fleet.until(jobs.ids[-1], "running")  # without any broker
-            redis.start()
+    redis.flush()
+    redis.stop()
+    done = fleet.run("submit", *GPU, "--", jobs.command())
+    assert done.returncode == 0, done.stderr
+    assert b"the broker cannot be reached" in done.stderr
+    jobs.ids.append(done.stdout.decode().strip())
+    fleet.until(jobs.ids[-1], "running")  # without any broker
+    redis.start()
 
-            follower = fleet.spawn("logs", "-f", jobs.ids[0])
-            waiter = fleet.spawn("wait", *jobs.ids)
-            postgres.restart()
-            jobs.grow()
-            fleet.start(first)
-            jobs.end()
-            log, said = follower.communicate(timeout=60)
-            assert log == fleet.log(jobs.ids[0]), said
-            _, said = waiter.communicate(timeout=60)
-            assert waiter.returncode == 0, said
-            assert b"Traceback" not in fleet.service_log.read_bytes()
-            assert "deadlock" not in postgres.log()
-        finally:
-            fleet.close()
+    follower = fleet.spawn("logs", "-f", jobs.ids[0])
+    waiter = fleet.spawn("wait", *jobs.ids)
+    postgres.restart()
+    jobs.grow()
+    fleet.start(first)
+    jobs.end()
+    log, said = follower.communicate(timeout=60)
+    assert log == fleet.log(jobs.ids[0]), said
+    _, said = waiter.communicate(timeout=60)
+    assert waiter.returncode == 0, said
+    assert b"Traceback" not in fleet.service_log.read_bytes()
+    assert "deadlock" not in postgres.log()
 
 
 @pytest.mark.timeout(300)

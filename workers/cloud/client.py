@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import re
 import threading
 import time
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+from jobs.backoff import doubling
 from jobs.errors import ApiError, BadRequest, NoAnswer, NotFound, RateLimited, Unsettled
 from jobs.values import shown
 from workers.cloud import errors, shapes
@@ -349,7 +349,7 @@ class Cloud:
 
     def _pause(self, tries: int, asked: float | None, end: float) -> bool:
         """Wait before the next try; False where there is none, because time is over or the process stops."""
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries, 8)) * random.uniform(0.75, 1.25)
+        pause = doubling(FIRST_PAUSE, LONGEST_PAUSE, tries)
         pause = max(pause, asked or 0.0)
         return time.monotonic() + pause < end and not self._stopping.wait(pause)
 

@@ -24,9 +24,7 @@ MOST_NAMES = 3
 
 def check(db: Database, cloud: Cloud, url: str, token: str) -> None:
     """Raise ServiceUnavailable unless this is the account of before, or has one of the machines rented."""
-    rented = {
-        row.name: row.uuid for row in doom.instances(db)
-    }  # no uuid: a deploy of which nothing is known yet
+    rented = _rented(db)
     if rented and not _known(db, url, token) and not _has_any(cloud, rented):
         shown = ", ".join(list(rented)[:MOST_NAMES])
         more = f" and {len(rented) - MOST_NAMES} more" if len(rented) > MOST_NAMES else ""
@@ -42,7 +40,7 @@ def is_proved(db: Database, cloud: Cloud) -> bool:
 
     Raises InvalidToken, and ServiceUnavailable where that cannot be found out.
     """
-    rented = {row.name: row.uuid for row in doom.instances(db)}
+    rented = _rented(db)
     return bool(rented) and _has_any(cloud, rented)
 
 
@@ -50,6 +48,11 @@ def remember(db: Database, url: str, token: str) -> None:
     """From now on this is the account."""
     salt = secrets.token_hex(16)
     limits.remember(db, FACT, {"url": url, "salt": salt, "token": fingerprint(token, salt)})
+
+
+def _rented(db: Database) -> dict[str, str | None]:
+    """The machines that are rented, or may be: their uuids by name, None for an open deploy."""
+    return {row.name: row.uuid for row in doom.instances(db)}
 
 
 def _known(db: Database, url: str, token: str) -> bool:

@@ -7,6 +7,7 @@ import random
 from datetime import timedelta
 
 from jobs import money
+from jobs.backoff import doubling
 from jobs.errors import ApiError, InvalidToken, PaymentRequired
 from jobs.states import Event
 from jobs.store import admission, leases, limits
@@ -166,5 +167,5 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
 
 
 def pause(waits: int) -> timedelta:
-    """How long a job waits before it is tried again: 2 s doubling to 60 s, with jitter."""
-    return timedelta(seconds=min(60.0, 2.0 * 2 ** min(waits, 8)) * random.uniform(0.75, 1.25))
+    """How long a job waits before it is tried again: 2 s doubling to 60 s."""
+    return timedelta(seconds=doubling(2.0, 60.0, waits))

@@ -7,9 +7,9 @@ whether it is the first to attend or the fifth.
 from __future__ import annotations
 
 import logging
-import random
 from datetime import datetime
 
+from jobs.backoff import doubling
 from jobs.states import Event, State
 from jobs.store import attempts
 from jobs.store.attempts import Work
@@ -103,7 +103,7 @@ class _Visit:
             self.silent = True
             since: datetime = attempts.unreachable_since(self.ctx.db, self.attempt_id) or self.ctx.db.clock()
             attempts.note_unreachable(self.ctx.db, work, self.lease, since)
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures - 1, 8)) * random.uniform(0.75, 1.25)
+        pause = doubling(FIRST_PAUSE, LONGEST_PAUSE, self.failures - 1)
         log.info("attempt %s: %s; again in %.1f s", self.attempt_id, error, pause)
         if self.failures == 1:
             self.ctx.bells.observe()  # the listing may know why

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import random
 from datetime import timedelta
 
+from jobs.backoff import doubling
 from jobs.errors import ApiError
 from jobs.store import doom
 from workers.steps.context import Context
@@ -35,4 +35,4 @@ def terminate(ctx: Context) -> None:
 
 
 def _pause(tries: int) -> timedelta:
-    return timedelta(seconds=min(60.0, 1.0 * 2 ** min(tries, 6)) * random.uniform(0.75, 1.25))
+    return timedelta(seconds=doubling(1.0, 60.0, tries))

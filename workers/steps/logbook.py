@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from jobs.backoff import doubling
 from jobs.errors import DatabaseError
 from jobs.store import logs
 from jobs.store.database import Database
@@ -167,7 +167,7 @@ class Logbook:
                 self._give_back(batch)
                 if last:
                     return
-                pause = min(LONGEST_RETRY, FIRST_RETRY * 2**failures) * random.uniform(0.75, 1.25)
+                pause = doubling(FIRST_RETRY, LONGEST_RETRY, failures)
                 failures = min(failures + 1, 8)
                 with self._changed:  # however much waits
                     self._changed.wait_for(lambda: self._closing, timeout=pause)

@@ -10,8 +10,6 @@ import json
 import logging
 import socket
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +20,7 @@ from jobs.store import outbox, reads
 from jobs.store.database import Database
 from jobs.store.outbox import Taken
 from jobs.values import Secret, is_loopback
+from jobs.version import code_version
 from workers.cloud.deadline import Deadline, silence
 from workers.steps.context import Context
 
@@ -80,7 +79,7 @@ def _post(url: Secret, host: str, key: str, value: dict[str, Any]) -> Refusal | 
     headers = {
         "Content-Type": "application/json",
         "Idempotency-Key": key,
-        "User-Agent": f"gpu-job-runner/{_version()}",
+        "User-Agent": f"gpu-job-runner/{code_version()}",
     }
     watch = Deadline(line, SECONDS)
     try:
@@ -109,11 +108,3 @@ def _judged(status: int) -> Refusal | None:
     if 200 <= status < 300:
         return None
     return Refusal(f"it was answered with HTTP {status}", for_good=status == httpx.codes.GONE)
-
-
-@cache
-def _version() -> str:
-    try:
-        return version("gpu-job-runner")
-    except PackageNotFoundError:
-        return "unknown"
