@@ -224,7 +224,7 @@ class Engine:
         @task("attend")
         def _attend(attempt_id: str) -> None:
             with about(attempt=attempt_id), _one_line("attend"):
-                attendants.offer(attempt_id)
+                attendants.offer([attempt_id])
 
         @task("terminate")
         def _terminate() -> None:

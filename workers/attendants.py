@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Collection
 
 from jobs.errors import DatabaseError
-from jobs.store import agreement, attempts, leases
+from jobs.store import agreement, leases
 from jobs.store.leases import Held
 from jobs.store.transitions import AttemptLease
 from jobs.subject import about
@@ -50,25 +51,25 @@ class Attendants:
         self._keeper = threading.Thread(target=self._keep, name="leases", daemon=True)
         self._keeper.start()
 
-    def offer(self, attempt_id: str) -> bool:
-        """Attend to an attempt if there is room and its lease could be had."""
+    def offer(self, attempt_ids: Collection[str]) -> int:
+        """Attend to those for whom there is room and whose leases could be had. Returns to how many."""
         with self._lock:
-            if self._ctx.stopping.is_set() or attempt_id in self._busy or attempt_id in self._taking:
-                return False
-            full = len(self._busy) + len(self._taking) >= self._seats
-            self._taking.add(attempt_id)
+            new = set(attempt_ids) - self._busy.keys() - self._taking
+            room = self._seats - len(self._busy) - len(self._taking)
+            self._taking |= new
         try:
-            # Without the lock: a lease waits for its turn, and no heartbeat may wait with it. A command that
-            # runs has its seat, also where the worker that had it is dead: one more is better than nobody.
-            if full and not attempts.runs(self._ctx.db, attempt_id):
-                return False
-            lease = leases.take_attempt(self._ctx.db, attempt_id, self._ctx.owner)
-            return lease is not None and self._begin(attempt_id, lease)
+            if not new or self._ctx.stopping.is_set():
+                return 0
+            # Without the lock: leases wait for their turn, and no heartbeat may wait with them.
+            taken = leases.take_attempts(self._ctx.db, new, self._ctx.owner, room)
+            for attempt_id, lease in taken.items():
+                self._begin(attempt_id, lease)
+            return len(taken)
         finally:
             with self._lock:
-                self._taking.discard(attempt_id)
+                self._taking -= new
 
-    def _begin(self, attempt_id: str, lease: AttemptLease) -> bool:
+    def _begin(self, attempt_id: str, lease: AttemptLease) -> None:
         control = Control()
         thread = threading.Thread(
             target=self._attend,
@@ -83,7 +84,6 @@ class Attendants:
                 self._busy[attempt_id] = (control, lease, thread)
         if leaving:
             self._release(attempt_id, lease)
-        return not leaving
 
     def close(self) -> None:
         """Begin to stop: every attendant hands its attempt back at once."""

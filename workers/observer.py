@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from jobs.errors import ApiError, DatabaseError
@@ -38,6 +38,8 @@ LISTING_SECONDS = 10.0
 """For a listing and the questions that it leaves, together."""
 RENEW_SECONDS = leases.LEASE.total_seconds() / 3
 LEAST_PAUSE_SECONDS = 0.1
+SHARE = 50
+"""How many orphans are taken at once: the other workers that look for some get theirs."""
 LEAVE_SECONDS = 3.0
 CLOCKS_DIFFER = timedelta(seconds=60)
 MOST_QUESTIONS = 5
@@ -47,7 +49,7 @@ MOST_QUESTIONS = 5
 class Observer:
     """One thread that leads, or waits until it may."""
 
-    def __init__(self, ctx: Context, offer: Callable[[str], bool]) -> None:
+    def __init__(self, ctx: Context, offer: Callable[[Collection[str]], int]) -> None:
         self._ctx = ctx
         self._offer = offer
         self._bounds = Limits(ctx.settings.max_instances, ctx.settings.max_burn)
@@ -127,8 +129,7 @@ class Observer:
             try:
                 self._keep_lead()
                 if self._lead is None:
-                    pause = RENEW_SECONDS
-                    self._take_what_waits()
+                    pause = self._take_what_waits()
                 else:
                     self._tick(self._lead)
             except Stale:
@@ -143,13 +144,21 @@ class Observer:
             self._woken.wait(pause)
             self._woken.clear()
 
-    def _take_what_waits(self) -> None:
-        """Attend to what nobody came for: the bell may have gone to a full worker, or to none at all."""
+    def _take_what_waits(self) -> float:
+        """Attend to what nobody came for: the bell may have gone to a full worker, or to none at all.
+
+        Returns after how many seconds to look again: at once when the lease of a worker that is lost is over.
+        """
         now = time.monotonic()
         if now >= self._next_offer:
-            self._next_offer = now + RENEW_SECONDS
-            for attempt_id in ending.to_attend(self._ctx.db):
-                self._offer(attempt_id)
+            taken = self._offer(ending.to_attend(self._ctx.db, SHARE))
+            pause = LEAST_PAUSE_SECONDS if taken == SHARE else self._until_one_is_lost()
+            self._next_offer = now + pause
+        return max(0.0, self._next_offer - time.monotonic())
+
+    def _until_one_is_lost(self) -> float:
+        end = leases.next_end(self._ctx.db, self._ctx.owner)
+        return RENEW_SECONDS if end is None else min(RENEW_SECONDS, max(BUSINESS_SECONDS, end))
 
     def _keep_lead(self) -> None:
         """Renew the lead in good time, not at each tick: a write is a sync of the disk, and news to all."""

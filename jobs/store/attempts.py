@@ -120,13 +120,6 @@ def load(db: Database, attempt_id: str) -> Work | None:
         )
 
 
-def runs(db: Database, attempt_id: str) -> bool:
-    """Whether the attempt's command has been started."""
-    with db.read() as session:
-        state = session.execute(select(Attempt.state).where(Attempt.id == attempt_id)).scalar()
-    return state == State.RUNNING
-
-
 def order_deploy(db: Database, work: Work, lease: AttemptLease) -> None:
     """Commit that the one deploy of this attempt is about to be sent. Raises Stale if it ever was before."""
     with db.write() as session:

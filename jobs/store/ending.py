@@ -116,8 +116,8 @@ def wanted(db: Database, bounds: Limits, limit: int = 200) -> Wanted:
         )
 
 
-def to_attend(db: Database, limit: int = 200) -> list[str]:
-    """The attempts that wait for an attendant, and nobody has."""
+def to_attend(db: Database, limit: int) -> list[str]:
+    """The first attempts that wait for an attendant, and nobody has."""
     with db.read() as session:
         return _to_attend(db, session, db.now(session), limit)
 
@@ -133,7 +133,7 @@ def _to_attend(db: Database, session: Session, now: datetime, limit: int) -> lis
                 (Attempt.state == State.BOOTING) & Instance.ready & (Instance.state == "live"),
             ),
         )
-        .order_by(Attempt.created_at)
+        .order_by(Attempt.state != State.RUNNING, Attempt.created_at)
         .limit(limit)
     )
     return list(rows.scalars())

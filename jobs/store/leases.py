@@ -84,18 +84,34 @@ def free(db: Database, table: type[Attempt] | type[Leader], now: datetime) -> Co
     return or_(owner.is_(None), over if could_renew else false())
 
 
-def take_attempt(db: Database, attempt_id: str, owner: str) -> AttemptLease | None:
-    """Take an attempt that nobody holds; None where somebody does, or where it has ended."""
+def take_attempts(
+    db: Database, attempt_ids: Collection[str], owner: str, room: int
+) -> dict[str, AttemptLease]:
+    """Take those of *attempt_ids* that nobody holds and that have not ended, all in one statement.
+
+    *room*: for how many. A command that runs needs none, also where the worker that had it is dead: one
+    more than a worker wants is better than nobody.
+    """
     with db.write(news=False) as session:
         now = db.now(session)
+        rows = session.execute(
+            select(Attempt.id, Attempt.state)
+            .where(Attempt.id.in_(attempt_ids), Attempt.state != ENDED, free(db, Attempt, now))
+            .order_by(Attempt.id)
+            .with_for_update()
+        ).all()
+        running = [row.id for row in rows if row.state == State.RUNNING]
+        others = [row.id for row in rows if row.state != State.RUNNING]
+        taken = running + others[: max(0, room - len(running))]
+        if not taken:
+            return {}
         statement = (
             update(Attempt)
-            .where(Attempt.id == attempt_id, Attempt.state != ENDED, free(db, Attempt, now))
+            .where(Attempt.id.in_(taken))
             .values(lease_owner=owner, lease_until=now + LEASE, fence=Attempt.fence + 1)
-            .returning(Attempt.fence, Attempt.job_id)
+            .returning(Attempt.id, Attempt.fence, Attempt.job_id)
         )
-        row = session.execute(statement).first()
-    return None if row is None else AttemptLease(owner, row.fence, row.job_id)
+        return {row.id: AttemptLease(owner, row.fence, row.job_id) for row in session.execute(statement)}
 
 
 def release_attempts(db: Database, owner: str, attempt_ids: Collection[str] | None = None) -> None:
@@ -178,6 +194,18 @@ def lead(db: Database, owner: str) -> Lead | None:
             .returning(Leader.fence)
         ).scalar()
     return None if fence is None else Lead(owner, fence)
+
+
+def next_end(db: Database, owner: str) -> float | None:
+    """In how many seconds the first lease of another worker is over, if not renewed; None: none is held."""
+    with db.read() as session:
+        attempts = select(func.min(Attempt.lease_until)).where(
+            Attempt.lease_owner != owner, Attempt.state != ENDED
+        )
+        leader = select(func.min(Leader.until)).where(Leader.owner != owner)
+        ends = [session.execute(query).scalar() for query in (attempts, leader)]
+        known = [end for end in ends if end is not None]
+        return (min(known) - db.now(session)).total_seconds() if known else None
 
 
 def release_lead(db: Database, owner: str) -> None:

@@ -21,7 +21,7 @@ def _settled(world: World) -> None:
 
 
 def _attend(world: World, attempt_id: str) -> AttemptLease:
-    lease = leases.take_attempt(world.db, attempt_id, world.owner)
+    lease = world.take(attempt_id)
     assert lease is not None
     return lease
 

@@ -73,8 +73,8 @@ def test_one_of_many_threads_gets_it(db: Database) -> None:
 
 def test_a_booting_attempt_is_free_for_an_attendant(world: World) -> None:
     _, attempt_id = world.boot()
-    assert leases.take_attempt(world.db, attempt_id, world.owner) is not None
-    assert leases.take_attempt(world.db, attempt_id, "other") is None
+    assert world.take(attempt_id) is not None
+    assert world.take(attempt_id, "other") is None
 
 
 def test_a_lease_lives_while_it_is_renewed(world: World) -> None:
@@ -85,9 +85,9 @@ def test_a_lease_lives_while_it_is_renewed(world: World) -> None:
         assert [(item.attempt_id, item.fence, item.state) for item in held] == [
             (attempt_id, lease.fence, "running")
         ]
-        assert leases.take_attempt(world.db, attempt_id, "other") is None
+        assert world.take(attempt_id, "other") is None
     world.clock.advance(LEASE + 1)
-    assert leases.take_attempt(world.db, attempt_id, "other") is not None
+    assert world.take(attempt_id, "other") is not None
 
 
 def test_a_lease_that_nobody_attends_to_runs_out(world: World) -> None:
@@ -96,7 +96,7 @@ def test_a_lease_that_nobody_attends_to_runs_out(world: World) -> None:
     for _ in range(4):
         world.clock.advance(5)
         leases.heartbeat(world.db, world.owner, [])
-    assert leases.take_attempt(world.db, attempt_id, "other") is not None
+    assert world.take(attempt_id, "other") is not None
 
 
 def test_a_lease_that_ran_out_and_nobody_took_is_renewed(world: World) -> None:
@@ -104,7 +104,7 @@ def test_a_lease_that_ran_out_and_nobody_took_is_renewed(world: World) -> None:
     _, attempt_id, lease = world.run()
     world.clock.advance(60)
     assert leases.heartbeat(world.db, world.owner, [attempt_id])[0].fence == lease.fence
-    assert leases.take_attempt(world.db, attempt_id, "other") is None
+    assert world.take(attempt_id, "other") is None
     attempts.note_unreachable(world.db, world.work(attempt_id), lease, None)
 
 
@@ -112,7 +112,7 @@ def test_a_former_holder_changes_nothing(world: World) -> None:
     job_id, attempt_id, lease = world.run()
     work = world.work(attempt_id)
     world.clock.advance(LEASE + 1)
-    assert leases.take_attempt(world.db, attempt_id, "other") is not None
+    assert world.take(attempt_id, "other") is not None
     before = world.attempt(attempt_id)
     assert leases.heartbeat(world.db, world.owner, [attempt_id]) == []
     with pytest.raises(Stale):
@@ -133,7 +133,7 @@ def test_a_former_holder_changes_nothing(world: World) -> None:
 def test_a_lease_that_came_back_to_the_same_owner_is_another_one(world: World) -> None:
     _, attempt_id, lease = world.run()
     leases.release_attempts(world.db, world.owner, [attempt_id])
-    assert leases.take_attempt(world.db, attempt_id, world.owner) is not None
+    assert world.take(attempt_id) is not None
     with pytest.raises(Stale):
         world.finish(attempt_id, lease)
 
@@ -142,11 +142,43 @@ def test_giving_back_frees_at_once(world: World) -> None:
     _, first, _ = world.run()
     _, second, _ = world.run()
     leases.release_attempts(world.db, world.owner, [first])
-    assert leases.take_attempt(world.db, first, "other") is not None
-    assert leases.take_attempt(world.db, second, "other") is None
+    assert world.take(first, "other") is not None
+    assert world.take(second, "other") is None
     leases.release_attempts(world.db, world.owner)
-    assert leases.take_attempt(world.db, second, "other") is not None
-    assert leases.take_attempt(world.db, first, "third") is None
+    assert world.take(second, "other") is not None
+    assert world.take(first, "third") is None
+
+
+def test_many_are_taken_at_once_but_no_more_than_there_is_room_for(world: World) -> None:
+    """Commands that run have their seats."""
+    running, booting = (sorted(kind()[1] for _ in range(3)) for kind in (world.run, world.boot))
+    held = world.run()[1]
+    leases.release_attempts(world.db, world.owner, running)
+    everything = [*booting, *running, held, "no such attempt"]
+    taken = leases.take_attempts(world.db, everything, "other", room=4)
+    assert sorted(taken) == sorted([*running, booting[0]])
+    assert all(world.attempt(id_).fence == lease.fence for id_, lease in taken.items())
+    assert all(world.attempt(id_).lease_owner == "other" for id_ in taken)
+    assert leases.take_attempts(world.db, everything, "other", room=0) == {}
+    leases.release_attempts(world.db, "other")
+    assert sorted(leases.take_attempts(world.db, everything, "third", room=0)) == running
+
+
+def test_when_the_first_of_the_others_is_lost(world: World) -> None:
+    """Who does not lead looks again at that moment."""
+    assert leases.next_end(world.db, "other") is None
+    assert leases.lead(world.db, world.owner) is not None
+    _, attempt_id, _ = world.run()
+    assert leases.next_end(world.db, world.owner) is None
+    world.clock.advance(LEASE / 2)
+    assert leases.next_end(world.db, "other") == LEASE / 2
+    assert leases.lead(world.db, world.owner) is not None
+    assert leases.next_end(world.db, "other") == LEASE / 2, "that of the attempt"
+    world.clock.advance(LEASE)
+    assert leases.next_end(world.db, "other") == -LEASE / 2
+    leases.heartbeat(world.db, world.owner, [attempt_id])
+    assert leases.lead(world.db, world.owner) is not None
+    assert leases.next_end(world.db, "other") == LEASE
 
 
 def test_what_has_ended_cannot_be_taken(world: World) -> None:
@@ -156,7 +188,7 @@ def test_what_has_ended_cannot_be_taken(world: World) -> None:
     for _ in range(2):
         world.settle()
     assert world.attempt(attempt_id).state == "ended"
-    assert leases.take_attempt(world.db, attempt_id, "other") is None
+    assert world.take(attempt_id, "other") is None
 
 
 def test_a_heartbeat_tells_of_a_cancel_and_the_deadline(world: World) -> None:
@@ -178,7 +210,7 @@ def test_the_dead_are_buried(world: World) -> None:
     assert leases.take_job(world.db, queued, world.owner) is not None
     assert leases.lead(world.db, world.owner) is not None
     leases.bury_the_dead(world.db)
-    assert leases.take_attempt(world.db, attempt_id, "new") is not None
+    assert world.take(attempt_id, "new") is not None
     assert leases.take_job(world.db, queued, "new") is not None
     assert leases.lead(world.db, "new") is not None
     assert leases.lead(world.db, world.owner) is None
@@ -209,7 +241,7 @@ def test_leaving_hands_everything_over(world: World) -> None:
     _, attempt_id, _ = world.run()
     assert leases.lead(world.db, world.owner) is not None
     leases.leave(world.db, world.owner)
-    assert leases.take_attempt(world.db, attempt_id, "other") is not None
+    assert world.take(attempt_id, "other") is not None
     assert leases.lead(world.db, "other") is not None
     assert leases.workers(world.db) == []
 

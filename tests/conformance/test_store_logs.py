@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
 from jobs.models import Attempt, LogChunk
-from jobs.store import leases, logs
+from jobs.store import logs
 from jobs.store.database import Database
 from jobs.store.logs import Append
 from jobs.store.transitions import AttemptLease
@@ -236,7 +236,7 @@ def test_a_successor_goes_on_where_the_log_ends(world: World) -> None:
     _, attempt_id, first = world.run()
     assert _append(world.db, attempt_id, first, 0, SOURCE[:1000])
     world.clock.advance(16)
-    second = leases.take_attempt(world.db, attempt_id, "other")
+    second = world.take(attempt_id, "other")
     assert second is not None
     assert not _append(world.db, attempt_id, first, 1000, SOURCE[1000:1500])
     assert _append(world.db, attempt_id, second, world.work(attempt_id).log_bytes, SOURCE[1000:])

@@ -201,10 +201,10 @@ def test_a_deploy_that_was_sent_is_not_called_unsent(world: World) -> None:
 def test_a_cancelled_job_gets_no_go(world: World) -> None:
     from datetime import timedelta
 
-    from jobs.store import leases, submissions
+    from jobs.store import submissions
 
     job_id, attempt_id = world.boot()
-    lease = leases.take_attempt(world.db, attempt_id, world.owner)
+    lease = world.take(attempt_id)
     assert lease is not None
     submissions.request_cancel(world.db, job_id)
     with pytest.raises(Stale):
@@ -218,10 +218,8 @@ def test_go_is_ordered_at_its_first_time(world: World) -> None:
     """The answer to `go` was lost: the second order keeps the moment of the first, which may have worked."""
     from datetime import timedelta
 
-    from jobs.store import leases
-
     _, attempt_id = world.boot()
-    lease = leases.take_attempt(world.db, attempt_id, world.owner)
+    lease = world.take(attempt_id)
     assert lease is not None
     first = world.clock.now
     for _ in range(2):

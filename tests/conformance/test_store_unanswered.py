@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.states import State
-from jobs.store import attempts, ending, leases
+from jobs.store import attempts, ending
 from tests.conformance.store_kit import PRICE, World, count_events
 
 
@@ -18,7 +18,7 @@ def test_unknown_and_then_listed_is_live(world: World) -> None:
     row = world.instance(attempt_id)
     assert (row.state, row.uuid) == ("live", sighting.uuid)
     assert world.show(job_id).state is State.BOOTING
-    assert leases.take_attempt(world.db, attempt_id, "anybody") is not None
+    assert world.take(attempt_id, "anybody") is not None
 
 
 def test_listed_before_the_answer_came(world: World) -> None:

@@ -25,7 +25,7 @@ def test_what_is_wanted(world: World) -> None:
     job_id, attempt_id = world.boot()
     wanted = ending.wanted(world.db, ROOM)
     assert (wanted.attend, wanted.live, wanted.hurried) == ([attempt_id], 1, True)
-    lease = leases.take_attempt(world.db, attempt_id, world.owner)
+    lease = world.take(attempt_id)
     assert lease is not None
     assert ending.wanted(world.db, ROOM).attend == []
     world.clock.advance(16)
