@@ -359,7 +359,7 @@ class Client:
     def _wait(self, job_id: str, timeout: float | None) -> JobView:
         end = None if timeout is None else time.monotonic() + timeout
         patience = Patience(self.database)
-        with News(self.database) as news:
+        with self.database.answering_by(end), News(self.database) as news:
             while True:
                 with patience.bearing(end):
                     view = self._show(job_id)

@@ -14,8 +14,11 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from sqlalchemy import URL
 
 START_SECONDS = 30.0
@@ -137,6 +140,20 @@ class Postgres(_Server):
 
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(statement)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Its processes are stopped (SIGSTOP); the kernel goes on to accept what is sent to them."""
+        assert self.process is not None
+        main = psutil.Process(self.process.pid)
+        held = [main, *main.children()]
+        for process in held:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in held:
+                process.resume()
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it; SIGINT cuts off what is connected, SIGQUIT is a crash."""

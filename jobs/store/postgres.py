@@ -1,8 +1,8 @@
 """PostgreSQL: how it is connected to, in what order its writers take turns, and what its errors mean.
 
 What may take too long has a limit: a statement, the wait for a lock, a connection that is being made, a
-server that went away without a word, and a transaction whose process was stopped in the middle of it. A
-server that is itself stopped, while its computer answers for it, is waited for.
+server that went away without a word or is stopped (see ``answering``), and a transaction whose process was
+stopped in the middle of it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ SESSION_SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
 }
 CONNECT_ARGS: Mapping[str, Any] = {
-    "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -77,11 +76,18 @@ def make_engine(url: URL) -> Engine:
             "RUNNER_DATABASE_URL names PostgreSQL, whose driver is not installed; run: "
             "pip install 'gpu-job-runner[postgres]'"
         ) from None
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "connect", _connected)
     for name in ("psycopg", "sqlalchemy"):
         # What they say of a connection that broke is said by us, in a sentence; else it would be said twice.
         logging.getLogger(name).addHandler(logging.NullHandler())
     return engine
+
+
+def _connect(_dialect: Any, _record: Any, args: Any, options: Any) -> Any:
+    from jobs.store.answering import Connection
+
+    return Connection.connect(*args, **options)
 
 
 def _connected(connection: Any, _record: Any) -> None:
@@ -93,10 +99,8 @@ def _connected(connection: Any, _record: Any) -> None:
 
 def connect_alone(engine: Engine) -> Any:
     """A connection of the driver's own, outside the pool, each statement of which is committed by itself."""
-    import psycopg
-
     args, options = engine.dialect.create_connect_args(engine.url)
-    return psycopg.connect(*args, **{**CONNECT_ARGS, **options}, autocommit=True)
+    return _connect(None, None, args, {**CONNECT_ARGS, **options, "autocommit": True})
 
 
 def wait_for_turn(session: Session) -> None:

@@ -317,7 +317,7 @@ def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView
     db = client.database
     end = None if timeout is None else time.monotonic() + timeout
     patience = Patience(db, output.note)
-    with News(db) as news:
+    with db.answering_by(end), News(db) as news:
         while True:
             with patience.bearing(end):
                 views = reads.some(db, ids)

@@ -6,20 +6,24 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from jobs.errors import DatabaseError
 from jobs.states import State
+from jobs.store import answering, leases, postgres, reads, submissions
 from jobs.store import database as database_module
-from jobs.store import leases, postgres, reads, submissions
 from jobs.store.database import Database
+from jobs.store.news import News
 from jobs.store.schema import open_database
 from tests.conformance.store_kit import ON_POSTGRESQL, ON_SQLITE, python, submit
+from tests.servers import Postgres
 from tests.waiting import wait_until
 
 NOBODY = 65534
@@ -120,6 +124,29 @@ with database.write():
     _, error = child.communicate("\n", timeout=60)
     assert child.returncode == 1
     assert "DatabaseError" in error
+
+
+@ON_POSTGRESQL
+def test_a_server_that_is_stopped_while_its_computer_answers(
+    db: Database, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGSTOP of all its processes: nobody waits for ever, and who has a deadline of its own not longer."""
+    job_id = submit(db)
+    monkeypatch.setattr(answering, "CONNECT_SECONDS", 2)  # psycopg waits no shorter
+    monkeypatch.setattr(answering, "LEAST_SECONDS", 0.3)
+    with db.engine.connect() as connection, db.answering_by(time.monotonic()):
+        with postgres.held(), pytest.raises(OperationalError, match="no answer for") as caught:
+            connection.exec_driver_sql("SELECT 1")
+        assert caught.value.connection_invalidated
+    with db.answering_by(time.monotonic()), postgres.held():
+        with pytest.raises(DatabaseError, match="cannot be reached"):
+            reads.show(db, job_id)
+        with pytest.raises(DatabaseError, match="cannot be reached"), News(db) as news:
+            news.wait(1)
+    assert reads.show(db, job_id).id == job_id
+    with News(db) as news:
+        submit(db)
+        assert news.wait(30)
 
 
 def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
