@@ -21,6 +21,7 @@ from jobs.store import schema
 from jobs.store.database import Database
 from jobs.store.schema import open_database
 from runner.sim.processes import MARKER
+from tests import prefork
 from tests.servers import NotInstalled, Postgres, Redis
 
 if (
@@ -184,7 +185,7 @@ def _new_children(before: set[psutil.Process], simulated: bool) -> list[str]:
                 continue  # its parent, a process that was there before, will wait for it
             if simulated and MARKER in child.environ():
                 continue  # a machine of a simulated cloud that wider fixtures started
-            if child.pid in _lasting_servers or command.startswith("postgres: "):
+            if child.pid in (*_lasting_servers, prefork.pid()) or command.startswith("postgres: "):
                 continue  # a server that all tests share, or one of a server's own
         except psutil.Error:
             continue

@@ -15,6 +15,7 @@ from typing import Any
 from jobs.ids import InstanceName, new_attempt_id
 from jobs.settings import Secret
 from runner.sim.simulator import Simulator
+from tests import prefork
 from workers.cloud.client import Cloud, DeployRequest
 
 RUNNER = Path(sys.executable).with_name("runner")
@@ -44,16 +45,8 @@ class Account:
         given: bytes | None = None,
         cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [RUNNER, *words],
-            env={**self.environ, **(environ or {})},
-            cwd=cwd or self.home.parent,
-            input=given,
-            stdin=subprocess.DEVNULL if given is None else None,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        env = {**self.environ, **(environ or {})}
+        return prefork.run(words, env=env, cwd=cwd or self.home.parent, given=given, timeout=60)
 
     def ok(self, *words: str) -> str:
         done = self.run(*words)

@@ -23,11 +23,24 @@ _broker_numbers = itertools.count()
 SSHD_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
 
+OPENSSH = shutil.which("sshd", path=SSHD_PATH) is not None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that names ARRANGEMENTS runs in each of them."""
+    """A module that names ARRANGEMENTS runs in each of them; in those IN_FULL with `make test-full` only.
+
+    What a service does is shown on OpenSSH's servers, where they are installed, and else on the simulator's.
+    """
     arrangements = getattr(metafunc.module, "ARRANGEMENTS", None)
-    if arrangements is not None and "arrangement" in metafunc.fixturenames:
-        metafunc.parametrize("arrangement", arrangements, indirect=True, scope="module")
+    if arrangements is None or "arrangement" not in metafunc.fixturenames:
+        return
+    if marked := metafunc.definition.get_closest_marker("arrangements"):
+        arrangements = marked.args
+    in_full = set(getattr(metafunc.module, "IN_FULL", ())) - (set() if OPENSSH else {"service"})
+    params = [
+        pytest.param(name, marks=[pytest.mark.full] if name in in_full else []) for name in arrangements
+    ]
+    metafunc.parametrize("arrangement", params, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +48,7 @@ def arrangement(request: pytest.FixtureRequest) -> str:
     """What the jobs run on: ``service``, with the simulator's own SSH server; ``openssh``, the same with
     OpenSSH's; or ``workers``, two of them, with PostgreSQL and Redis."""
     kind: str = getattr(request, "param", "service")
-    if kind == "openssh" and shutil.which("sshd", path=SSHD_PATH) is None:
+    if kind == "openssh" and not OPENSSH:
         pytest.skip("OpenSSH's sshd is not installed, so nothing was shown against it")
     return kind
 

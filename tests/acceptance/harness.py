@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from jobs.store import doom, leases, reads
 from jobs.store.news import News
 from runner import daemon
 from runner.client import Client
 from runner.present import job_json
 from runner.sim.simulator import Simulator
+from tests import prefork
 from tests.waiting import wait_until
 
 RUNNER = (sys.executable, "-P", "-m", "runner")
@@ -51,15 +54,7 @@ class Installation:
         self, *words: str, cwd: Path | None = None, stdin: bytes | None = None, timeout: float = PATIENCE
     ) -> subprocess.CompletedProcess[bytes]:
         """One command, to its end."""
-        return subprocess.run(
-            [*RUNNER, *words],
-            env=self.environ,
-            cwd=cwd or self.home.parent,
-            input=b"" if stdin is None else stdin,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
+        return prefork.run(words, env=self.environ, cwd=cwd or self.home.parent, given=stdin, timeout=timeout)
 
     def ok(self, *words: str, **options: Any) -> str:
         """One command that must succeed; its standard output."""
@@ -112,6 +107,11 @@ class Installation:
         status = self.service.wait(timeout)
         self.service = None
         return status
+
+    def serving(self) -> list[psutil.Process]:
+        """The processes that attend to jobs."""
+        with self.quick() as client:
+            return [psutil.Process(worker.pid) for worker in leases.workers(client.database)]
 
     def running(self) -> daemon.Running | None:
         """The service of this database, whoever started it; no process is started to ask."""

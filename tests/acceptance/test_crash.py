@@ -1,4 +1,4 @@
-"""kill -9 of the service, anywhere on a job's way: the next service finishes everything, once."""
+"""kill -9 of the service, or of all workers, anywhere on a job's way: the next finish everything, once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.waiting import wait_until
 
 STATES = ("queued", "deploying", "booting", "running", "finishing")
 
-ARRANGEMENTS = ("service", "openssh")
+ARRANGEMENTS = ("service", "openssh", "workers")
+IN_FULL = ("service", "workers")
 
 
 def _talk(until: Path) -> str:
@@ -81,6 +82,7 @@ def _hold_in(served: Installation, state: str) -> None:
             faults.add(operation="terminateInstances", kind="status", status=503, times=-1)
 
 
+@pytest.mark.arrangements("service", "openssh")
 def test_sigterm_hands_back_and_a_second_service_goes_on(served: Installation, tmp_path: Path) -> None:
     enough = tmp_path / "enough"
     job_id = served.submit(_talk(enough))
@@ -95,6 +97,7 @@ def test_sigterm_hands_back_and_a_second_service_goes_on(served: Installation, t
     served.nothing_left()
 
 
+@pytest.mark.arrangements("service", "openssh")
 def test_one_service_per_database(served: Installation) -> None:
     assert served.service is not None
     done = served.run("up")
@@ -103,6 +106,7 @@ def test_one_service_per_database(served: Installation) -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.arrangements("service", "openssh")
 def test_down_refuses_while_machines_live(served: Installation) -> None:
     job_id = served.submit("sleep 1000")
     job = served.until(job_id, "running")

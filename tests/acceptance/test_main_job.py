@@ -21,6 +21,7 @@ while True:
 """
 
 ARRANGEMENTS = ("service", "openssh", "workers")
+IN_FULL = ("service",)
 
 
 def test_a_job_that_succeeds(shared: Installation) -> None:
