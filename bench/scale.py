@@ -13,7 +13,7 @@ from bench.servers import servers
 from bench.table import Row
 
 JOBS, QUICK_JOBS = 200, 10
-QUICK_SECONDS, QUICK_WATCH_SECONDS = 20.0, 3.0
+QUICK_STOCK, QUICK_WATCH_SECONDS = 2, 3.0
 
 
 def measure(*, quick: bool = False) -> Iterator[Row]:
@@ -24,7 +24,7 @@ def measure(*, quick: bool = False) -> Iterator[Row]:
         _say("submitting")
         yield from queueing.measure(postgres, redis, quick=quick)
         _say("two requests a second")
-        yield from turns.measure(postgres, redis, jobs, seconds=QUICK_SECONDS if quick else turns.SECONDS)
+        yield from turns.measure(postgres, redis, jobs, stock=QUICK_STOCK if quick else turns.STOCK)
         redis.flush()
         _say(f"{jobs} jobs on one worker, {2 * jobs} on two")
         yield from crowd.on_workers(postgres, redis, jobs, seconds=watch)

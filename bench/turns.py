@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench.farm import LOOK_SECONDS, Farm, farm
+from bench.farm import Farm, farm
 from bench.house import FINAL, wait_until
 from bench.servers import database
 from bench.table import Row
@@ -15,15 +15,12 @@ from jobs.views import JobView
 from runner.sim.http import Logged
 from tests.servers import Postgres, Redis
 
-SECONDS = 180.0
-STOCK = 3
+SECONDS = 1200.0
+"""For all to end: at two requests a second, half of them listings, 200 jobs take some six minutes."""
+STOCK = 6
 """Machines there are: fewer than two requests a second can rent, or no deploy would find none."""
-END_SECONDS = 240.0
 WINDOW = 60.0
 A_WINDOW = 120
-EDGE = 3
-"""A window with both its edges holds 121 turns; and who is held up for half a second, on a computer that has
-other things to do as well, falls into it from before: on a busy one that is two."""
 LATEST_END = 10.0
 """Turns are booked for terminates four seconds ahead at most; the rest is the end of a command and a log."""
 COMMAND = "sleep 3; date +%s.%N"
@@ -44,19 +41,18 @@ class Found:
     wrong: list[str] = field(default_factory=list)
 
 
-def measure(postgres: Postgres, redis: Redis, jobs: int, *, seconds: float = SECONDS) -> Iterator[Row]:
+def measure(postgres: Postgres, redis: Redis, jobs: int, *, stock: int = STOCK) -> Iterator[Row]:
     """Raises Violation, with all that is wrong."""
     environ = {"RUNNER_DATABASE_URL": database(postgres), "RUNNER_BROKER_URL": redis.url()}
-    with farm(jobs, environ, stock=STOCK) as place:
+    with farm(jobs, environ, stock=stock) as place:
         place.start(2)
         began = time.monotonic()
         ids = place.submit([COMMAND] * jobs)
-        _pass(place, ids, seconds)
+        wait_until(lambda: len(place.client.views(FINAL)) >= jobs, SECONDS, "the end of all jobs", pause=2.0)
         views = [view for view in place.client.views() if view.id in set(ids)]
         found = _look(place, views, began)
-        ended = sum(view.state == "succeeded" for view in views)
     most = _most(found.arrivals)
-    if most > A_WINDOW + EDGE:
+    if most > A_WINDOW:
         found.wrong.append(f"{most} API requests within {WINDOW:.0f} s")
     if found.ends and max(found.ends) > LATEST_END:
         found.wrong.append(f"{max(found.ends):.1f} s from the end of a command to its terminate")
@@ -67,11 +63,10 @@ def measure(postgres: Postgres, redis: Redis, jobs: int, *, seconds: float = SEC
     took = found.arrivals[-1] - found.arrivals[0]
     calls = ", ".join(f"{count} {name}" for name, count in found.calls.most_common())
     yield Row(
-        f"{jobs} short jobs on {STOCK} machines, two workers",
+        f"{jobs} short jobs on {stock} machines, two workers",
         f"{most} API requests at most in any {WINDOW:.0f} s",
-        f"{A_WINDOW} are allowed, and what a window's edges add; {len(found.arrivals)} in {took:.0f} s",
-        f"{calls}. {found.refused} deploys found no stock. After {seconds:.0f} s what still waited was "
-        f"cancelled: {ended} jobs had run.",
+        f"{A_WINDOW} are allowed; {len(found.arrivals)} in {took:.0f} s",
+        f"All have begun and ended. {calls}. {found.refused} deploys found no stock.",
     )
     yield Row(
         "… end of a command to its accepted terminate",
@@ -85,16 +80,6 @@ def measure(postgres: Postgres, redis: Redis, jobs: int, *, seconds: float = SEC
         "",
         "Each job has one machine on the cloud's bill, each machine one job, each name was deployed once.",
     )
-
-
-def _pass(place: Farm, ids: Sequence[str], seconds: float) -> None:
-    """Let them run so long, cancel what then still waits, and wait for the end of all."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and len(place.client.views(FINAL)) < len(ids):
-        time.sleep(2 * LOOK_SECONDS)
-    for job in place.client.jobs("queued"):
-        job.cancel()
-    wait_until(lambda: len(place.client.views(FINAL)) == len(ids), END_SECONDS, "the end of all jobs", 1.0)
 
 
 def _look(place: Farm, views: Sequence[JobView], began: float) -> Found:
@@ -122,9 +107,9 @@ def _look(place: Farm, views: Sequence[JobView], began: float) -> Found:
                 ended.setdefault(uuid, entry.time.timestamp())
     for view in views:
         rented = [a.instance_uuid for a in view.attempts if a.instance_uuid is not None]
-        if len(rented) > 1 or view.state not in ("succeeded", "cancelled"):
+        if len(rented) != 1 or view.state != "succeeded":
             found.wrong.append(f"job {view.id} is {view.state} ({view.detail}) after {len(rented)} machines")
-        elif view.state == "succeeded" and rented[0] is not None:
+        else:
             said = float(b"".join(place.client.get(view.id).logs(raw=True)))
             found.ends.append(ended[rented[0]] - said)
     return found
