@@ -29,6 +29,8 @@ if (
 ):  # begun in the background; what we start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONG = 200
+"""Seconds: a test that asks for so many takes long."""
 SETTLE_SECONDS = 10.0
 """How long a thread or a process of a test may take to end after it."""
 POOLED = ("asyncio_", "ThreadPoolExecutor", "execnet")
@@ -36,6 +38,19 @@ POOLED = ("asyncio_", "ThreadPoolExecutor", "execnet")
 Server = TypeVar("Server", Postgres, Redis)
 _lasting_servers: set[int] = set()
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each process of pytest-xdist begins with its share of what takes long, or the last would end alone."""
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if (mark := item.get_closest_marker("timeout")) and mark.args[0] >= LONG]
+    rest = [item for item in items if item not in set(long)]
+    size = -(-len(items) // count)
+    items.clear()
+    for number in range(count):
+        share = long[number::count]
+        items += share + rest[: size - len(share)]
+        rest = rest[size - len(share) :]
 
 
 @pytest.fixture

@@ -91,7 +91,11 @@ for line in sys.argv[1:]:
     sys.stdout.flush()
     if not (child := os.fork()):
         sys.argv = ["runner", *line.split(), "--help"]
-        main()
+        try:
+            main()
+        except SystemExit as end:
+            sys.stdout.flush()
+            os._exit(end.code)  # to take apart what the forks share would copy all of it
     if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
         sys.exit(f"{line}: {code}")
 """

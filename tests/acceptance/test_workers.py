@@ -21,7 +21,7 @@ from jobs.store.leases import LEASE
 from runner.sim.config import SimConfig
 from runner.sim.simulator import Simulator
 from tests.acceptance.harness import GPU, Installation, Workers
-from tests.servers import Postgres, Redis
+from tests.servers import SURE, Postgres, Redis
 from tests.waiting import wait_until
 
 ARRANGEMENTS = ("workers",)
@@ -123,7 +123,7 @@ def own_servers(tmp_path: Path) -> Iterator[OwnServers]:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     with ExitStack() as stack:
-        postgres, redis = Postgres(), Redis()
+        postgres, redis = Postgres(SURE), Redis()
         for server in (postgres, redis):
             stack.callback(server.close)
             server.start()
@@ -217,6 +217,7 @@ def test_one_that_is_asked_to_end_hands_back_at_once(fleet: Workers, tmp_path: P
     jobs.end()
 
 
+@pytest.mark.timeout(200)
 def test_more_jobs_than_one_worker_has_seats(fleet: Workers, tmp_path: Path) -> None:
     """Both attend, neither to more than it may; what is left waits for a seat."""
     for number in (1, 2):
@@ -273,6 +274,7 @@ def test_one_that_has_something_else_is_refused(
         assert len(leases.workers(client.database)) == 1
 
 
+@pytest.mark.timeout(200)
 def test_one_that_becomes_too_old_drains(fleet: Workers, tmp_path: Path) -> None:
     """A migration that old code cannot work with ends the old workers, and no job."""
     fleet.up()
