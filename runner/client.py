@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from jobs import money
 from jobs.errors import (
+    DatabaseError,
     InvalidJob,
     JobCancelled,
     JobExpired,
@@ -241,9 +242,16 @@ class Client:
         valid = [validate(spec, self._settings, defaults) for spec in specs]
         self._check_products(valid)
         submitted = submissions.submit(self.database, valid)
-        if (trouble := self.ring([item.id for item in submitted])) is not None:
-            log.warning("%s", trouble)
-        views = {view.id: view for view in reads.some(self.database, [item.id for item in submitted])}
+        ids = [item.id for item in submitted]
+        try:
+            if (trouble := self.ring(ids)) is not None:
+                log.warning("%s", trouble)
+            views = {view.id: view for view in reads.some(self.database, ids)}
+        except DatabaseError as error:
+            more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+            raise DatabaseError(
+                f"{error} What was submitted is queued all the same: {ids[0]}{more}."
+            ) from error
         return [Job(self, views[item.id]) for item in submitted]
 
     def ring(self, job_ids: Sequence[str]) -> str | None:

@@ -345,7 +345,7 @@ def _leave_when_idle(engine: Engine, db: Database, seconds: float) -> None:
                 idle_since = None
                 continue
             log.info("no job has needed this service for %.0f s", seconds)
-            engine.stop()
+            engine.on_drain()
             return
 
 

@@ -192,8 +192,9 @@ class Engine:
         if time.monotonic() >= self._silent_until:
             try:
                 send(self.app, self._queue, task, *args)
-            except OperationalError as error:
-                log.warning("the broker cannot be rung, this worker does what it can: %s", error)
+            except Exception as error:  # noqa: BLE001 - whatever a transport stumbles over: no tick ends here
+                why = error if isinstance(error, OperationalError) else type(error).__name__  # may quote it
+                log.warning("the broker cannot be rung, this worker does what it can: %s", why)
                 self._silent_until = time.monotonic() + BROKER_AGAIN_SECONDS
             else:
                 return
@@ -243,7 +244,8 @@ class Engine:
             finally:
                 notifying.release()
 
-        self.app.steps["worker"].update({_step(attendants), _step(self.observer)})
+        first = _step(attendants)
+        self.app.steps["worker"].update({first, _step(self.observer, first)})
 
 
 @contextmanager
@@ -257,12 +259,12 @@ def _one_line(task: str) -> Iterator[None]:
         log.exception("%s stumbled", task)
 
 
-def _step(part: Attendants | Observer) -> type:
+def _step(part: Attendants | Observer, *after: type) -> type:
     """A bootstep that starts and stops one of our parts with the worker."""
 
     class Step(bootsteps.StartStopStep):
         name = type(part).__name__
-        requires = ("celery.worker.components:Pool",)
+        requires = ("celery.worker.components:Pool", *after)
 
         def __init__(self, parent: Any, **options: Any) -> None:
             super().__init__(parent, **options)

@@ -41,6 +41,7 @@ class Attendants:
         self._lock = threading.Lock()
         self._busy: dict[str, tuple[Control, AttemptLease, threading.Thread]] = {}
         self._taking: set[str] = set()  # their leases are being asked for
+        self._reserved = 0  # seats, for those
         self.woken = threading.Event()  # somebody wrote into the database: a cancel, perhaps
         self._book: Logbook | None = None
         self._keeper: threading.Thread | None = None
@@ -55,19 +56,32 @@ class Attendants:
         """Attend to those for whom there is room and whose leases could be had. Returns to how many."""
         with self._lock:
             new = set(attempt_ids) - self._busy.keys() - self._taking
-            room = self._seats - len(self._busy) - len(self._taking)
             self._taking |= new
+            room = max(0, self._seats - len(self._busy) - self._reserved)
+            reserved = min(room, len(new))
+            self._reserved += reserved
         try:
-            if not new or self._ctx.stopping.is_set():
-                return 0
             # Without the lock: leases wait for their turn, and no heartbeat may wait with them.
-            taken = leases.take_attempts(self._ctx.db, new, self._ctx.owner, room)
-            for attempt_id, lease in taken.items():
-                self._begin(attempt_id, lease)
+            wanted = new if room else leases.running(self._ctx.db, new)  # these have their seats in any case
+            if not wanted or self._ctx.stopping.is_set():
+                return 0
+            taken = leases.take_attempts(self._ctx.db, wanted, self._ctx.owner, room)
+            self._begin_all(taken)
             return len(taken)
         finally:
             with self._lock:
                 self._taking -= new
+                self._reserved -= reserved
+
+    def _begin_all(self, taken: dict[str, AttemptLease]) -> None:
+        waiting = dict(taken)
+        try:
+            for attempt_id, lease in taken.items():
+                self._begin(attempt_id, lease)
+                del waiting[attempt_id]
+        finally:
+            for attempt_id, lease in waiting.items():  # a thread too many: others may have room for theirs
+                self._release(attempt_id, lease)
 
     def _begin(self, attempt_id: str, lease: AttemptLease) -> None:
         control = Control()
@@ -80,7 +94,7 @@ class Attendants:
         with self._lock:
             leaving = self._ctx.stopping.is_set()
             if not leaving:
-                thread.start()  # if that fails, the lease runs out: nobody may be listed who does not work
+                thread.start()  # before it is listed: nobody may be who does not work
                 self._busy[attempt_id] = (control, lease, thread)
         if leaving:
             self._release(attempt_id, lease)
@@ -126,9 +140,11 @@ class Attendants:
                 # A bug, or a fault that nobody mapped: the attempt goes back, the observer rings again.
                 log.exception("attempt %s is put down", attempt_id)
             finally:
-                self._release(attempt_id, lease)
-                with self._lock:
-                    self._busy.pop(attempt_id, None)
+                try:
+                    self._release(attempt_id, lease)
+                finally:
+                    with self._lock:
+                        self._busy.pop(attempt_id, None)
                 self._ctx.bells.terminate()
                 self._ctx.bells.observe()
 

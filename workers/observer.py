@@ -38,8 +38,8 @@ LISTING_SECONDS = 10.0
 """For a listing and the questions that it leaves, together."""
 RENEW_SECONDS = leases.LEASE.total_seconds() / 3
 LEAST_PAUSE_SECONDS = 0.1
-SHARE = 50
-"""How many orphans are taken at once: the other workers that look for some get theirs."""
+MANY, SHARE, SHARE_SECONDS = 200, 50, 0.5
+"""Of so many orphans so many are taken at once, and again so often: the other workers get theirs."""
 LEAVE_SECONDS = 3.0
 CLOCKS_DIFFER = timedelta(seconds=60)
 MOST_QUESTIONS = 5
@@ -149,23 +149,30 @@ class Observer:
 
         Returns after how many seconds to look again: at once when the lease of a worker that is lost is over.
         """
-        now = time.monotonic()
-        if now >= self._next_offer:
-            taken = self._offer(ending.to_attend(self._ctx.db, SHARE))
-            pause = LEAST_PAUSE_SECONDS if taken == SHARE else self._until_one_is_lost()
-            self._next_offer = now + pause
+        if time.monotonic() >= self._next_offer:
+            orphans = ending.to_attend(self._ctx.db, MANY)
+            pause = self._take_a_share(orphans) or self._until_one_is_lost()
+            self._next_offer = time.monotonic() + pause
         return max(0.0, self._next_offer - time.monotonic())
+
+    def _take_a_share(self, orphans: list[str]) -> float | None:
+        """Take some of them. Returns how long to leave the rest to others; None: there is no rest."""
+        taken = self._offer(random.sample(orphans, min(len(orphans), SHARE)))
+        return random.uniform(0.5, 1.0) * SHARE_SECONDS if taken and len(orphans) > SHARE else None
 
     def _until_one_is_lost(self) -> float:
         end = leases.next_end(self._ctx.db, self._ctx.owner)
         return RENEW_SECONDS if end is None else min(RENEW_SECONDS, max(BUSINESS_SECONDS, end))
 
     def _keep_lead(self) -> None:
-        """Renew the lead in good time, not at each tick: a write is a sync of the disk, and news to all."""
+        """Renew the lead in good time, not at each tick: a write is a sync of the disk."""
         now = time.monotonic()
         if self._lead is None or now >= self._renew_at:
             self._lead = leases.lead(self._ctx.db, self._ctx.owner)
             self._renew_at = now + RENEW_SECONDS
+        if self._lead is None and self._told is not None:
+            leases.note(self._ctx.db, self._ctx.owner, None)  # the new leader says it
+            self._told = None
 
     def _tick(self, lead: Lead) -> None:
         ctx = self._ctx
@@ -180,6 +187,10 @@ class Observer:
             self._rung.pop("notify", None)  # at once: a service that is not needed any more may end
         self._schedule(wanted)
         self._ring(wanted)
+        if len(wanted.attend) > SHARE and time.monotonic() >= self._next_offer:
+            # A bell for each would take seconds, while their logs wait.
+            self._next_offer = time.monotonic() + (self._take_a_share(wanted.attend) or 0.0)
+            self._woken.set()
         self._housekeeping.tick(lead, wanted)
 
     def _schedule(self, wanted: Wanted) -> None:
@@ -266,12 +277,12 @@ class Observer:
         """Tell people, through the database, what this worker cannot do; once, not at each tick."""
         if note == self._told:
             return
-        self._told = note
         if note is not None:
             log.warning("%s", note)
         else:
             log.info("the account can be listed again")
         leases.note(self._ctx.db, self._ctx.owner, note)
+        self._told = note
 
 
 def _listed(listing: Listing, began_at: datetime) -> Listed:

@@ -59,19 +59,23 @@ def join(
         if row.least_code > CODE:
             raise Disagreement(_too_old(row.least_code))
         ours = {name: [fingerprint(text, row.salt) for text in texts] for name, texts in has.items()}
-        living = session.execute(
-            select(Worker).where(leases.alive(now)).order_by(Worker.started_at)
-        ).scalars()
+        free = {NOTIFY, ACCOUNT} if same_account else {NOTIFY}
+        compared = {name: prints for name, prints in ours.items() if name not in free}
+        living = set(session.execute(select(Worker.id).where(leases.alive(now))).scalars())
         kept: dict[str, Prints] = {}
-        for worker in living:
+        for worker in session.execute(select(Worker).order_by(Worker.started_at)).scalars():
             theirs = row.prints.get(worker.id)
-            if theirs is not None:
-                kept[worker.id] = theirs
-                free = {NOTIFY, ACCOUNT} if same_account else {NOTIFY}
-                compared = {name: prints for name, prints in ours.items() if name not in free}
+            if theirs is None:
+                continue
+            try:
                 _compare(compared, theirs, f"the worker on {worker.host} (pid {worker.pid})")
+            except Disagreement:
+                if worker.id in living:
+                    raise
+                continue  # should it come back after all, it finds that it is not among us
+            kept[worker.id] = theirs  # also where it is silent: an outage of the database silences everybody
         last = row.prints.get(LAST)
-        if last is not None and not kept and doom.any_rented(session):
+        if last is not None and not living & kept.keys() and doom.any_rented(session):
             _compare({SSH_KEY: ours[SSH_KEY]}, last, "those who rented the machines that live")
         session.execute(update(Agreement).values(prints={**kept, owner: ours, LAST: ours}))
         leases.add_worker(session, now, owner, process, seats)
@@ -85,8 +89,8 @@ def why_not(db: Database, owner: str) -> str | None:
         return _too_old(row.least_code)
     if row.prints and owner not in row.prints:
         return (
-            "This worker gave no sign of life for so long that another one has joined without asking what it "
-            "has; start it again."
+            "This worker gave no sign of life for so long that another one, which has other settings, has "
+            "joined; start it again."
         )
     return None
 

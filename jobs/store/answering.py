@@ -24,6 +24,17 @@ LEAST_SECONDS = 3.0
 """So long at least an answer is waited for, however soon somebody wants to be told."""
 
 _end: ContextVar[float] = ContextVar("end", default=math.inf)
+_patient: ContextVar[bool] = ContextVar("patient", default=False)
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """Answers are waited for as long as it takes: for what the server does without a limit of its own."""
+    token = _patient.set(True)
+    try:
+        yield
+    finally:
+        _patient.reset(token)
 
 
 @contextmanager
@@ -45,13 +56,14 @@ class Connection(psycopg.Connection[Any]):
 
     @classmethod
     def connect(cls, *args: Any, **options: Any) -> Connection:
-        """As psycopg's."""
-        limit = math.ceil(_seconds(CONNECT_SECONDS))
+        """As psycopg's; in the address there may be a ``connect_timeout``."""
+        limit = math.ceil(_seconds(int(options.get("connect_timeout", CONNECT_SECONDS))))
         return super().connect(*args, **{**options, "connect_timeout": limit})
 
     def wait(self, gen: PQGen[Any], *args: Any, **options: Any) -> Any:
         """Every question to the server goes through here."""
-        return super().wait(self._within(gen, _seconds(ANSWER_SECONDS)), *args, **options)
+        seconds = math.inf if _patient.get() else _seconds(ANSWER_SECONDS)
+        return super().wait(self._within(gen, seconds), *args, **options)
 
     def _within(self, gen: PQGen[Any], seconds: float) -> Generator[Wait, Ready | int, Any]:
         end = time.monotonic() + seconds

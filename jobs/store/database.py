@@ -69,14 +69,23 @@ class Database:
         *alone*: nobody else decides anything until it is over. *news*: its commit is some, to all who wait.
         SQLite knows no difference: one writes at a time, and all that is written is news.
         """
-        with self.explained(), self._queueing(alone), self._write.begin() as session:
-            session.connection()  # begins here and now: the time that is read next is that of the lock
-            if alone and not self.sqlite:
-                postgres.wait_for_turn(session)
-            yield session
-            if news and not self.sqlite:
+        committing = False
+        try:
+            with self.explained(), self._queueing(alone), self._write.begin() as session:
+                session.connection()  # begins here and now: the time that is read next is that of the lock
+                if alone and not self.sqlite:
+                    postgres.wait_for_turn(session)
+                yield session
                 session.flush()
-                postgres.tell_all(session)
+                if news and not self.sqlite:
+                    postgres.tell_all(session)
+                committing = not self.sqlite
+        except DatabaseError as error:
+            if committing and postgres.is_cut_off(error.__cause__):
+                raise DatabaseError(
+                    f"{error} Whether it was still written is not known; look before you repeat it."
+                ) from error.__cause__
+            raise
         self.contact.made()
 
     @contextmanager
@@ -111,6 +120,17 @@ class Database:
         from jobs.store.answering import answering_by
 
         with answering_by(end):
+            yield
+
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """What is asked here may take as long as it takes."""
+        if self.sqlite:
+            yield
+            return
+        from jobs.store.answering import patiently
+
+        with patiently():
             yield
 
     def now(self, session: Session) -> datetime:

@@ -114,6 +114,13 @@ def take_attempts(
         return {row.id: AttemptLease(owner, row.fence, row.job_id) for row in session.execute(statement)}
 
 
+def running(db: Database, attempt_ids: Collection[str]) -> set[str]:
+    """Those whose command has been started and whose end has not been seen."""
+    with db.read() as session:
+        found = select(Attempt.id).where(Attempt.id.in_(attempt_ids), Attempt.state == State.RUNNING)
+        return set(session.execute(found).scalars())
+
+
 def release_attempts(db: Database, owner: str, attempt_ids: Collection[str] | None = None) -> None:
     """Give attempts back (all of *owner* where none are named): another worker may take them at once."""
     with db.write() as session:
@@ -172,7 +179,7 @@ def _held(session: Session, owner: str) -> list[Held]:
 def lead(db: Database, owner: str) -> Lead | None:
     """Take or renew the lead; None where another observer has it."""
     with db.read() as session:
-        # Nothing is written while much of it is left: every write is news, and wakes all who wait for some.
+        # Nothing is written while much of it is left: a write is a sync of the disk.
         row = session.execute(select(Leader.owner, Leader.until, Leader.fence).where(Leader.id == 1)).one()
         left = None if row.until is None else row.until - db.now(session)
         if row.owner == owner and left is not None and LEASE * 2 / 3 < left <= LEASE:
@@ -200,7 +207,7 @@ def next_end(db: Database, owner: str) -> float | None:
     """In how many seconds the first lease of another worker is over, if not renewed; None: none is held."""
     with db.read() as session:
         attempts = select(func.min(Attempt.lease_until)).where(
-            Attempt.lease_owner != owner, Attempt.state != ENDED
+            Attempt.lease_owner != owner, Attempt.state.in_((State.BOOTING, State.RUNNING))
         )
         leader = select(func.min(Leader.until)).where(Leader.owner != owner)
         ends = [session.execute(query).scalar() for query in (attempts, leader)]

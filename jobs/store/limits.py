@@ -71,7 +71,8 @@ def silence(db: Database, seconds: float) -> None:
     """The API asked all of us to be quiet for *seconds*; for no longer than LONGEST_SILENCE."""
     with db.write(alone=False, news=False) as session:
         now = db.now(session)
-        block(session, now, CALLS, now + min(timedelta(seconds=seconds), LONGEST_SILENCE))
+        until = now + min(timedelta(seconds=seconds), LONGEST_SILENCE)
+        block(session, now, CALLS, max(until, blocked_until(session, now, CALLS) or until))
 
 
 def remember(db: Database, key: str, value: dict[str, Any]) -> None:

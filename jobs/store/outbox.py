@@ -28,6 +28,8 @@ PATIENCE = timedelta(days=3)
 """How old a notification may become: the next failure after that is its last one."""
 KEEP = timedelta(days=7)
 """How long what has come to its end is kept, for people who look."""
+ABSENCE = timedelta(minutes=10)
+"""How long the only worker with RUNNER_NOTIFY_URL may be away without what is to be told being given up."""
 NO_URL = "RUNNER_NOTIFY_URL is not set"
 
 _WAITING = Notification.sent_at.is_(None) & Notification.given_up_at.is_(None)
@@ -135,13 +137,21 @@ def failed(db: Database, taken: Taken, error: str, *, for_good: bool = False) ->
 
 
 def give_up(db: Database, lead: Lead) -> int:
-    """Settle all that waits, since there is nobody to tell; who comes later gets no old news."""
+    """Settle all that waits, since there is nobody to tell; who comes later gets no old news.
+
+    On a server's database only what has waited for ABSENCE: who has the address may just be away.
+    """
+    absence = timedelta(0) if db.sqlite else ABSENCE
+    with db.read() as session:
+        old = Notification.created_at <= db.now(session) - absence
+        if session.execute(select(Notification.id).where(_WAITING, old).limit(1)).first() is None:
+            return 0
     with db.write() as session:
         confirm_lead(session, lead)
         now = db.now(session)
         settled = session.execute(
             update(Notification)
-            .where(_WAITING)
+            .where(_WAITING, Notification.created_at <= now - absence)
             .values(given_up_at=now, error=func.coalesce(Notification.error, NO_URL))
             .returning(Notification.id)
         )

@@ -143,12 +143,20 @@ def explain(error: DBAPIError | sqlite3.Error, cause: Any, where: str) -> Databa
         return DatabaseError(f"The database at {where} is out of disk, memory or connections.")
     if state.startswith("28"):
         return DatabaseError(f"The database at {where} refuses this user; check RUNNER_DATABASE_URL.")
-    invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
-    if invalidated or state.startswith(("08", "57P")) or isinstance(error, OperationalError | InterfaceError):
+    if (
+        is_cut_off(error)
+        or state.startswith(("08", "57P"))
+        or isinstance(error, OperationalError | InterfaceError)
+    ):
         return DatabaseError(
             f"The database at {where} cannot be reached ({_last_words(cause)}); check RUNNER_DATABASE_URL."
         )
     return None
+
+
+def is_cut_off(error: BaseException | None) -> bool:
+    """Whether the connection ended, or was given up, before there was an answer."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _last_words(cause: object) -> str:

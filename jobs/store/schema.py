@@ -53,7 +53,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     from alembic import command  # loaded only where there is something to migrate
 
     config = _config()
-    with database.engine.connect() as connection:
+    with database.patiently(), database.engine.connect() as connection:
         if database.sqlite:
             # Tables that others refer to are rebuilt by some steps; this cannot be said inside a transaction.
             _pragma(connection, "foreign_keys=OFF")

@@ -17,7 +17,7 @@ from runner.cli.api import open_cloud, time_left
 from runner.cli.errors import NotDone
 from runner.cli.options import Json
 from workers.cloud.client import KEY_NAME, Cloud
-from workers.cloud.keys import account_key_name, is_listed, key_text
+from workers.cloud.keys import NAME_HINT, account_key_name, is_listed, key_text
 from workers.cloud.shapes import SshKey
 
 app = typer.Typer()
@@ -124,7 +124,7 @@ def rm(
     left = time_left()
     with open_cloud(settings) as cloud:
         found = _find(_listed(cloud, left), key)
-        if not force and _is_ours(found, _public_line(settings)):
+        if not force and _may_be_ours(found, _public_line(settings)):
             _refuse_while_used(cloud, settings, found, left)
         cloud.remove_key(found.id, deadline_s=left())
     if json:
@@ -177,7 +177,7 @@ def _refuse_while_used(cloud: Cloud, settings: Settings, key: SshKey, left: Call
     if live or not listing.complete:
         what = ", ".join(live) or "perhaps one that Massed Compute's list shows only in part"
         raise NotDone(
-            f"{key.name!r} is this runner's own key, and machines of the fleet {settings.fleet!r} live "
+            f"{key.name!r} is a runner's own key, and machines of the fleet {settings.fleet!r} live "
             f"({what}); wait for their end, or use --force."
         )
 
@@ -192,6 +192,13 @@ def _public_line(settings: Settings) -> str | None:
 
 def _is_ours(key: SshKey, public_line: str | None) -> bool:
     return public_line is not None and is_listed(key, public_line, account_key_name(public_line))
+
+
+def _may_be_ours(key: SshKey, public_line: str | None) -> bool:
+    """Where none is here, as on a submitter's computer, one that any runner added may be the workers'."""
+    if public_line is None:
+        return key.name.startswith(f"{NAME_HINT} ")
+    return _is_ours(key, public_line)
 
 
 def _key_json(key: SshKey, ours: bool | None) -> dict[str, Any]:

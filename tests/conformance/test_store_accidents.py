@@ -8,16 +8,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from jobs.errors import DatabaseError
+from jobs.migrations import HEAD
 from jobs.states import State
-from jobs.store import answering, leases, postgres, reads, submissions
+from jobs.store import answering, leases, postgres, reads, schema, submissions
 from jobs.store import database as database_module
 from jobs.store.database import Database
 from jobs.store.news import News
@@ -147,6 +151,39 @@ def test_a_server_that_is_stopped_while_its_computer_answers(
     with News(db) as news:
         submit(db)
         assert news.wait(30)
+
+
+@ON_POSTGRESQL
+def test_a_commit_without_an_answer(
+    db: Database, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told that nothing was written: a job that is submitted again may be rented for twice."""
+    monkeypatch.setattr(answering, "LEAST_SECONDS", 0.3)
+    with ExitStack() as stack:
+        stop = patch("jobs.store.postgres.tell_all", lambda _: stack.enter_context(postgres.held()))
+        with stop, db.answering_by(time.monotonic()), pytest.raises(DatabaseError, match="is not known"):
+            submit(db)
+    submit(db)
+
+
+@ON_POSTGRESQL
+def test_a_migration_may_take_its_time(
+    db: Database, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one is under way: this one waits for longer than any answer may take."""
+    monkeypatch.setattr(answering, "ANSWER_SECONDS", 0.2)
+    waits = text(
+        "SELECT clock_timestamp() - query_start > interval '1 second' FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND query LIKE '%pg_advisory_xact_lock%'"
+    )
+    with ThreadPoolExecutor(1) as pool, db.engine.connect() as other, db.engine.connect() as looks:
+        other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": schema.LOCK_KEY})
+        upgraded = pool.submit(schema.upgrade, db)
+        looks = looks.execution_options(isolation_level="AUTOCOMMIT")
+        wait_until(lambda: looks.execute(waits).scalar(), what="an upgrade that waits")
+        assert not upgraded.done()
+        other.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": schema.LOCK_KEY})
+        assert upgraded.result(60) == (HEAD, HEAD)
 
 
 def test_readers_do_not_wait_for_a_writer(db: Database) -> None:

@@ -286,6 +286,11 @@ def test_where_the_api_wants_silence_only_terminates_go_on(world: World) -> None
         assert limits.take_ticket(world.db, priority) == (False, 5)
     world.clock.advance(5)
     assert limits.take_ticket(world.db, LIST) == (True, 0)
+    limits.silence(world.db, 20)
+    limits.silence(world.db, 1)
+    world.clock.advance(10)
+    assert limits.take_ticket(world.db, LIST)[0] is False, "the longer one counts"
+    world.clock.advance(10)
     limits.silence(world.db, 86_400)
     world.clock.advance(60)
     assert limits.take_ticket(world.db, REST) == (True, 0), "a minute is the longest"

@@ -39,6 +39,20 @@ def test_who_is_dead_has_no_say(db: Database, clock: Clock) -> None:
     _join(db, "second", **{SSH_KEY: ["another-1"], ARTIFACTS: []})
 
 
+def test_who_was_silent_comes_back_where_it_has_the_same(db: Database, clock: Clock) -> None:
+    """An outage of the database silences everybody, and somebody joins before the others are heard again."""
+    _join(db, "same")
+    _join(db, "other")
+    clock.advance(leases.WORKER_LOST.total_seconds() + 1)
+    _join(db, "first back")
+    assert [agreement.why_not(db, owner) for owner in ("same", "other", "first back")] == [None] * 3
+    clock.advance(leases.WORKER_LOST.total_seconds() + 1)
+    leases.leave(db, "same")
+    _join(db, "with another key", **{SSH_KEY: ["another-1"]})
+    assert agreement.why_not(db, "with another key") is None
+    assert "has other settings" in str(agreement.why_not(db, "other"))
+
+
 def test_machines_that_live_are_reached_with_the_key_that_rented_them(world: World) -> None:
     _join(world.db, "first")
     job_id, attempt_id, lease = world.run()

@@ -344,7 +344,7 @@ class Cloud:
         self._gate.enter(priority, max(0.0, end - time.monotonic()))
         left = end - time.monotonic()
         if left <= 0:
-            raise RateLimited("No turn came in time: the API gets two requests a second.", status=None)
+            raise RateLimited("No turn came in time: the API gets only a few requests a second.", status=None)
         return left
 
     def _pause(self, tries: int, asked: float | None, end: float) -> bool:
