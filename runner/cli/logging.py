@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from enum import StrEnum
 
@@ -48,6 +49,16 @@ def to_stderr(form: LogFormat = LogFormat.TEXT, *, level_shown: bool = False) ->
     # A connection that broke is told of in a sentence of ours; theirs would be a traceback beside it.
     for name in ("sqlalchemy", "psycopg"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    threading.excepthook = _say_what_fell
+
+
+def _say_what_fell(fallen: threading.ExceptHookArgs) -> None:
+    """A thread that ends with an exception is told of as everything else is."""
+    if fallen.exc_type is SystemExit:
+        return
+    name = "a thread" if fallen.thread is None else f"the thread {fallen.thread.name}"
+    what = (fallen.exc_type, fallen.exc_value or fallen.exc_type(), fallen.exc_traceback)
+    logging.getLogger("runner").critical("%s has fallen", name, exc_info=what)
 
 
 def say(sentence: str) -> None:
