@@ -367,7 +367,7 @@ class Client:
     def _wait(self, job_id: str, timeout: float | None) -> JobView:
         end = None if timeout is None else time.monotonic() + timeout
         patience = Patience(self.database)
-        with self.database.answering_by(end), News(self.database) as news:
+        with self.database.answering_by(end), News(self.database, [job_id]) as news:
             while True:
                 with patience.bearing(end):
                     view = self._show(job_id)
@@ -383,7 +383,7 @@ class Client:
         """The log of all attempts in order; with *follow* until the job is final."""
         reader = LogReader(self.database, job_id)
         patience = Patience(self.database)
-        with News(self.database, log_of=job_id) as news:
+        with News(self.database, [job_id], log_of=job_id) as news:
             while True:
                 with patience.bearing():
                     view, chunks = reader.look()

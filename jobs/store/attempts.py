@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from jobs.models import Attempt, Instance, Job
 from jobs.states import CAUSES, LIVE, Event, State
 from jobs.store import admission, doom, limits
-from jobs.store.database import Database
+from jobs.store.database import Database, concern
 from jobs.store.leases import LEASE
 from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
 
@@ -319,6 +319,7 @@ def _write(
     result = session.execute(statement.values(**(values or {"fence": lease.fence})))
     if result.rowcount != 1:  # type: ignore[attr-defined]
         raise Stale
+    concern(session, work.job_id)
 
 
 def _write_instance(session: Session, work: Work, states: str | tuple[str, ...], **values: Any) -> None:

@@ -36,6 +36,14 @@ WAL_SECONDS = 10
 """How long opening waits for another process that creates the same database at this very moment."""
 
 
+CONCERNED = "concerned"
+
+
+def concern(session: Session, job_id: str) -> None:
+    """Who waits for this job is to look at it once this transaction is committed."""
+    session.info.setdefault(CONCERNED, set()).add(job_id)
+
+
 class Database:
     """One open database. Threads share it; each transaction has a connection of its own."""
 
@@ -66,8 +74,9 @@ class Database:
     def write(self, *, alone: bool = True, news: bool = True) -> Iterator[Session]:
         """A transaction that will write. Raises DatabaseError where the database cannot be used.
 
-        *alone*: nobody else decides anything until it is over. *news*: its commit is some, to all who wait.
-        SQLite knows no difference: one writes at a time, and all that is written is news.
+        *alone*: nobody else decides anything until it is over. *news*: its commit is some, to who waits for
+        the jobs that it concerns, or to everybody where none is named; what concerns jobs always is. SQLite
+        knows no difference: one writes at a time, and all that is written is news.
         """
         committing = False
         try:
@@ -77,8 +86,9 @@ class Database:
                     postgres.wait_for_turn(session)
                 yield session
                 session.flush()
-                if news and not self.sqlite:
-                    postgres.tell_all(session)
+                jobs = session.info.get(CONCERNED, set())
+                if (news or jobs) and not self.sqlite:
+                    postgres.tell_of_jobs(session, jobs)
                 committing = not self.sqlite
         except DatabaseError as error:
             if committing and postgres.is_cut_off(error.__cause__):

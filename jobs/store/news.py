@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol
@@ -34,12 +34,14 @@ class _Ear(Protocol):
 class News:
     """Tells whether anything was written since the last call. One thread uses it; close it afterwards.
 
-    *log_of*: the job whose log is news as well; the bytes of others' logs may be, or may not. Raises
-    DatabaseError.
+    *jobs*: those that are waited for; None: all. *log_of*: the job whose log is news as well. What concerns
+    others may be news, or may not. Raises DatabaseError.
     """
 
-    def __init__(self, db: Database, log_of: str | None = None) -> None:
-        self._ear: _Ear = _Version(db) if db.sqlite else _Notices(db, log_of)
+    def __init__(
+        self, db: Database, jobs: Collection[str] | None = None, *, log_of: str | None = None
+    ) -> None:
+        self._ear: _Ear = _Version(db) if db.sqlite else _Notices(db, jobs, log_of)
         self._pause = LOOK_SECONDS if db.sqlite else 0.0
 
     def changed(self) -> bool:
@@ -105,8 +107,9 @@ class _Version:
 class _Notices:
     """A connection of its own, on which PostgreSQL tells what was committed."""
 
-    def __init__(self, db: Database, log_of: str | None) -> None:
+    def __init__(self, db: Database, jobs: Collection[str] | None, log_of: str | None) -> None:
         self._db = db
+        self._jobs = None if jobs is None else {*jobs, postgres.EVERYBODY}
         self._log_of = log_of
         self._connection: Any = None
         self._listen()
@@ -121,9 +124,12 @@ class _Notices:
         except DatabaseError:
             self.close()
             raise
-        return any(
-            notice.channel == postgres.JOBS_CHANNEL or notice.payload == self._log_of for notice in found
-        )
+        return any(self._concerns(notice.channel, notice.payload) for notice in found)
+
+    def _concerns(self, channel: str, word: str) -> bool:
+        if channel == postgres.LOGS_CHANNEL:
+            return word == self._log_of
+        return self._jobs is None or word in self._jobs
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

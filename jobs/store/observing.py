@@ -41,7 +41,7 @@ def apply(
     Raises Stale where the caller does not lead any more.
     """
     rules = _Rules(lead, listed, fleet, quarantine, first_seen)
-    with db.write() as session:
+    with db.write(news=False) as session:
         confirm_lead(session, lead)
         try:
             with session.begin_nested():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,9 @@ TURN_KEY = 0x67706A77
 MOST_IN_QUEUE = 8
 """How many threads of one process wait for their turn at the server; the others wait here."""
 QUEUE_SECONDS = 30.0
+MOST_NAMED = 50
+"""Of more jobs everybody is told at once."""
+EVERYBODY = ""
 JOBS_CHANNEL, LOGS_CHANNEL = "gpu_job_runner_jobs", "gpu_job_runner_logs"
 
 SESSION_SETTINGS: Mapping[str, str] = {
@@ -108,20 +111,21 @@ def wait_for_turn(session: Session) -> None:
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": TURN_KEY})
 
 
-def tell_all(session: Session) -> None:
-    """Have the commit of this transaction be news."""
-    session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": JOBS_CHANNEL})
+def tell_of_jobs(session: Session, job_ids: Collection[str]) -> None:
+    """Have the commit of this transaction be news to who waits for one of these; for none to everybody."""
+    _tell(session, JOBS_CHANNEL, job_ids if 0 < len(job_ids) <= MOST_NAMED else [EVERYBODY])
 
 
 def tell_of_logs(session: Session, job_ids: Iterable[str]) -> None:
     """Have the commit of this transaction be news to who follows the logs of these jobs."""
-    values = {"channel": LOGS_CHANNEL, "jobs": sorted(set(job_ids))}
-    session.execute(_TELL_OF_LOGS, values)
+    _tell(session, LOGS_CHANNEL, job_ids)
 
 
-_TELL_OF_LOGS = text(
-    "SELECT pg_notify(CAST(:channel AS text), job) FROM unnest(CAST(:jobs AS text[])) AS job"
-)
+def _tell(session: Session, channel: str, words: Iterable[str]) -> None:
+    session.execute(_TELL, {"channel": channel, "words": sorted(set(words))})
+
+
+_TELL = text("SELECT pg_notify(CAST(:channel AS text), word) FROM unnest(CAST(:words AS text[])) AS word")
 
 
 def server_time(session: Session) -> datetime:

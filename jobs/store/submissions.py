@@ -15,7 +15,7 @@ from jobs.errors import InvalidJob, JobNotFound
 from jobs.models import Job, JobEvent
 from jobs.spec import Spec
 from jobs.states import FINAL, Event, State, Who, next_state
-from jobs.store.database import Database
+from jobs.store.database import Database, concern
 from jobs.store.transitions import Change, Person, move
 
 CANCELLED = "cancelled_by_user"
@@ -87,6 +87,7 @@ def _submit(session: Session, now: datetime, specs: Sequence[Spec]) -> list[Subm
             submitted.append(Submitted(earlier["id"], existed=True))
             continue
         rows.append(row)
+        concern(session, row["id"])
         submitted.append(Submitted(row["id"], existed=False))
         if spec.key is not None:
             known[spec.key] = row

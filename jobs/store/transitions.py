@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from jobs import ids
 from jobs.models import Attempt, Job, JobEvent, Leader, Notification
 from jobs.states import ENDED, LIVE, REASONS, Event, IllegalMove, State, Who, next_state
+from jobs.store.database import concern
 
 
 class Stale(Exception):
@@ -116,6 +117,7 @@ def move(
         # Whether somebody wants to hear of it, only a service knows: what people do is noted all the same.
         notification = {"id": ids.new_notification_id(), "event": "final", "job_id": job_id, "tries": 0}
         session.execute(insert(Notification).values(created_at=now, next_at=now, **notification))
+    concern(session, job_id)
     return new
 
 

@@ -181,7 +181,7 @@ def logs(
         job_id = reads.find(db, job)
         reader = LogReader(db, job_id, attempt)
         patience = Patience(db, output.note)
-        with News(db, log_of=job_id) as news:
+        with News(db, [job_id], log_of=job_id) as news:
             while True:
                 with patience.bearing():
                     view, chunks = reader.look()
@@ -317,7 +317,7 @@ def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView
     db = client.database
     end = None if timeout is None else time.monotonic() + timeout
     patience = Patience(db, output.note)
-    with db.answering_by(end), News(db) as news:
+    with db.answering_by(end), News(db, ids) as news:
         while True:
             with patience.bearing(end):
                 views = reads.some(db, ids)

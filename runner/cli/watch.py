@@ -79,7 +79,7 @@ def follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
     with (
         _signals(client, job_id) as said,
         LiveLine(db, shared=shared) as line,
-        News(db, log_of=job_id) as news,
+        News(db, [job_id], log_of=job_id) as news,
     ):
         patience = Patience(db, line.say)
         while True:

@@ -160,7 +160,7 @@ def test_a_commit_without_an_answer(
     """Nobody is told that nothing was written: a job that is submitted again may be rented for twice."""
     monkeypatch.setattr(answering, "LEAST_SECONDS", 0.3)
     with ExitStack() as stack:
-        stop = patch("jobs.store.postgres.tell_all", lambda _: stack.enter_context(postgres.held()))
+        stop = patch("jobs.store.postgres.tell_of_jobs", lambda *_: stack.enter_context(postgres.held()))
         with stop, db.answering_by(time.monotonic()), pytest.raises(DatabaseError, match="is not known"):
             submit(db)
     submit(db)

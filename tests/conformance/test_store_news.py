@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import DatabaseError
-from jobs.store import leases, logs, reads, schema
+from jobs.states import State
+from jobs.store import leases, logs, reads, schema, submissions
 from jobs.store.database import Database
 from jobs.store.logs import Append
 from jobs.store.news import News
@@ -117,6 +118,23 @@ def test_the_bytes_of_a_log_are_news_to_who_follows_it(world: World) -> None:
         assert follower.wait(30)
         leases.heartbeat(world.db, world.owner, [attempt_id])
         assert not follower.changed()
+
+
+@ON_POSTGRESQL
+def test_what_concerns_another_job_wakes_nobody_who_waits_for_one(world: World) -> None:
+    """A hundred people who wait must not all look whenever one job moves."""
+    mine, attempt_id, lease = world.run()
+    with News(world.db, [mine]) as waits, News(world.db) as works:
+        other, *_ = world.run()
+        assert works.wait(30)
+        submissions.request_cancel(world.db, submit(world.db))
+        world.list()  # nothing new in it
+        assert not waits.wait(0.5)
+        world.finish(attempt_id, lease)
+        assert waits.wait(30)
+        assert world.show(mine).state is State.FINISHING
+        submissions.request_cancel(world.db, other)
+        assert waits.wait(30), "it moves no job, so everybody is told"
 
 
 def test_a_server_that_is_started_again(home: Path) -> None:
