@@ -28,6 +28,7 @@ TOML_NAME = "runner.toml"
 FILE_SUFFIX = "_FILE"
 LARGEST_FILE = 64 * 1024
 """Bytes of a file that holds one value; the largest ones, lists of keys, take a few thousand."""
+LARGEST_TOML = 1 << 20
 TOKEN_VARIABLE = "MASSED_COMPUTE_API_KEY"  # noqa: S105 - the name of the variable
 JOB_KEYS = frozenset({"gpu", "image", "max_cost", "max_runtime", "name", "env"})
 """What may stand in a working folder's ``runner.toml``."""
@@ -283,8 +284,7 @@ def _home_file(home: Path) -> dict[str, object]:
 
 def _read_toml(file: Path) -> dict[str, object]:
     try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
+        return tomllib.loads(_regular(file).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -293,6 +293,17 @@ def _read_toml(file: Path) -> dict[str, object]:
         raise InvalidSettings(f"{file} is not UTF-8 text.") from None
     except (ValueError, RecursionError) as error:
         raise InvalidSettings(f"{file} is not valid TOML: {error}.") from None
+
+
+def _regular(file: Path) -> bytes:
+    """What a file holds that may have come with somebody's repository: as a link to a device or a pipe."""
+    if file.exists() and not file.is_file():
+        raise InvalidSettings(f"{file} is no regular file.")
+    with file.open("rb") as stream:
+        data = stream.read(LARGEST_TOML + 1)
+    if len(data) > LARGEST_TOML:
+        raise InvalidSettings(f"{file} is larger than {LARGEST_TOML >> 20} MiB.")
+    return data
 
 
 def _names(names: list[str]) -> str:

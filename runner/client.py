@@ -369,15 +369,20 @@ class Client:
         patience = Patience(self.database)
         with self.database.answering_by(end), News(self.database, [job_id]) as news:
             while True:
-                with patience.bearing(end):
-                    view = self._show(job_id)
-                    if view.final:
-                        return view
-                    left = LOOK_SECONDS if end is None else end - time.monotonic()
-                    if left <= 0:
-                        raise TimeoutError(f"job {job_id} is {view.state} after {timeout:g} s")
-                    patience.check()
-                    news.wait(min(left, LOOK_SECONDS))
+                try:
+                    with patience.bearing(end):
+                        view = self._show(job_id)
+                        if view.final:
+                            return view
+                        left = LOOK_SECONDS if end is None else end - time.monotonic()
+                        if left <= 0:
+                            raise TimeoutError(f"job {job_id} is {view.state} after {timeout:g} s")
+                        patience.check()
+                        news.wait(min(left, LOOK_SECONDS))
+                except DatabaseError as error:
+                    if end is None or time.monotonic() < end:
+                        raise
+                    raise TimeoutError(f"after {timeout:g} s: {error}") from error
 
     def _chunks(self, job_id: str, *, follow: bool) -> Iterator[Chunk]:
         """The log of all attempts in order; with *follow* until the job is final."""

@@ -23,6 +23,12 @@ LOOK_SECONDS = 1.0
 FULL_BYTES = 1 << 20
 
 
+def is_full(db: Database) -> bool:
+    """Whether there is no room left where a SQLite file lies."""
+    free = db.free_bytes()
+    return free is not None and free < FULL_BYTES
+
+
 class LogReader:
     """Remembers how far each attempt's log was read. ``attempt``: only the one of that number."""
 
@@ -120,8 +126,7 @@ class Patience:
 
     def _look_at_disk(self) -> None:
         """A full disk stops the log without anybody being able to write down why."""
-        free = self._db.free_bytes()
-        full = free is not None and free < FULL_BYTES
+        full = is_full(self._db)
         if full and not self._disk_was_full:
             self._say(f"the disk of {self._db.path} is full: what the job writes waits until there is room")
         self._disk_was_full = full

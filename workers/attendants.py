@@ -17,6 +17,7 @@ from jobs.store import agreement, leases
 from jobs.store.leases import Held
 from jobs.store.transitions import AttemptLease
 from jobs.subject import about
+from workers.complaint import Complaint
 from workers.steps.attend import attend
 from workers.steps.context import Context
 from workers.steps.control import Control
@@ -46,6 +47,7 @@ class Attendants:
         self._book: Logbook | None = None
         self._keeper: threading.Thread | None = None
         self._stopped = threading.Event()
+        self._trouble = Complaint(log, "no lease is renewed", "leases are renewed again")
 
     def start(self) -> None:
         self._book = Logbook(self._ctx.db)
@@ -132,6 +134,7 @@ class Attendants:
     def _attend(self, attempt_id: str, lease: AttemptLease, control: Control) -> None:
         assert self._book is not None
         with about(job=lease.job_id, attempt=attempt_id):
+            log.info("attempt %s is attended to here", attempt_id)
             try:
                 attend(self._ctx, attempt_id, lease, control, self._book)
             except DatabaseError as error:
@@ -170,8 +173,9 @@ class Attendants:
                 else:
                     held = leases.held(self._ctx.db, self._ctx.owner)
                 self._tell(busy, held)
+                self._trouble.over()
             except DatabaseError as error:
-                log.warning("the leases wait: %s", error)
+                self._trouble.say(error)
             except Exception:
                 log.exception("the leases wait")  # whatever it is: without us nobody hears of a cancel
             self._stopped.wait(LEAST_PAUSE_SECONDS)  # each line of a log is news

@@ -23,6 +23,7 @@ from jobs.store.news import News
 from jobs.store.observing import Listed, Sighting
 from jobs.store.transitions import Lead, Stale
 from workers.cloud.shapes import Instance, Listing
+from workers.complaint import Complaint
 from workers.steps.awake import Awake
 from workers.steps.context import Context
 from workers.steps.housekeeping import Housekeeping
@@ -66,6 +67,7 @@ class Observer:
         self._first_seen: dict[str, datetime] = {}
         self._rung: dict[str, float] = {}
         self._told: str | None = None
+        self._trouble = Complaint(log, "nothing can be decided", "decisions go on")
         self._clocks_differ = False
         self.on_news: list[threading.Event] = []
 
@@ -132,11 +134,12 @@ class Observer:
                     pause = self._take_what_waits()
                 else:
                     self._tick(self._lead)
+                self._trouble.over()
             except Stale:
                 self._lead = None
                 log.info("another observer leads")
             except DatabaseError as error:
-                log.warning("the observer waits: %s", error)
+                self._trouble.say(error)
             except Exception:
                 log.exception("the observer stumbled; it looks again")
             # What we wrote ourselves is news as well; a busy log must not make this a loop without a pause.
@@ -168,8 +171,11 @@ class Observer:
         """Renew the lead in good time, not at each tick: a write is a sync of the disk."""
         now = time.monotonic()
         if self._lead is None or now >= self._renew_at:
+            led = self._lead is not None
             self._lead = leases.lead(self._ctx.db, self._ctx.owner)
             self._renew_at = now + RENEW_SECONDS
+            if self._lead is not None and not led:
+                log.info("this worker leads")
         if self._lead is None and self._told is not None:
             leases.note(self._ctx.db, self._ctx.owner, None)  # the new leader says it
             self._told = None

@@ -20,7 +20,7 @@ from psycopg.waiting import Ready, Wait
 ANSWER_SECONDS = 40.0
 """A statement may wait 10 s for a lock, and take 30 s."""
 CONNECT_SECONDS = 10
-LEAST_SECONDS = 3.0
+LEAST_SECONDS = 1.0
 """So long at least an answer is waited for, however soon somebody wants to be told."""
 
 _end: ContextVar[float] = ContextVar("end", default=math.inf)

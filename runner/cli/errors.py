@@ -19,6 +19,8 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 """What a shell says of a program that SIGPIPE ended: nobody reads on, so nothing is said either."""
 
+SECRETS = ("MASSED_COMPUTE_API_KEY", "RUNNER_SECRET_KEY")
+SHORTEST_SECRET = 8
 OURS = Path(__file__).resolve().parents[2]
 
 
@@ -70,7 +72,18 @@ def finish(code: int) -> int:
 
 
 def _say(sentence: str) -> None:
-    output.note(f"runner: {sentence}")
+    output.note(f"runner: {_without_secrets(sentence)}")
+
+
+def _without_secrets(sentence: str) -> str:
+    """Somebody may have given the token where something else belongs; of a long value a part is quoted."""
+    for name in SECRETS:
+        secret = os.environ.get(name, "").strip()
+        for size in range(len(secret), SHORTEST_SECRET - 1, -1):
+            if secret[:size] in sentence:
+                sentence = sentence.replace(secret[:size], f"[{name}]")
+                break
+    return sentence
 
 
 def _os_error(error: OSError) -> str:

@@ -11,6 +11,9 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from jobs import values
 from jobs.errors import InvalidSettings, RunnerError
@@ -27,13 +30,17 @@ class CannotStore(RunnerError):
     """The token is valid and could not be written down."""
 
 
-def init() -> None:
+def init(
+    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+) -> None:
     """Ask for the account's API token, check it, and store it where only you can read it.
 
     It is not shown while it is typed. Where standard input is no terminal, the first line there is the token.
 
     Example: runner init
     """
+    if words:  # a token, perhaps, which no message repeats
+        raise InvalidSettings("`runner init` takes no argument: it asks for the token, or reads its input.")
     load_settings(api_token=Secret("-"))  # what else is wrong is said before anybody types a token
     token = _ask()
     settings = load_settings(api_token=token)

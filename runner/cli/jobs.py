@@ -11,11 +11,12 @@ from typing import Annotated, Any, cast
 import typer
 
 from jobs import money
-from jobs.errors import InvalidJob, RunnerError
+from jobs.errors import DatabaseError, InvalidJob, RunnerError
 from jobs.spec import JobSpec, Spec, read_env_file
 from jobs.states import State
 from jobs.store import reads, submissions
 from jobs.store.news import News
+from jobs.values import parse_duration, shown
 from jobs.views import JobView
 from runner import daemon, present
 from runner.cli import output, plan, watch
@@ -203,7 +204,7 @@ def logs(
 def wait(
     jobs: Jobs,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", min=0, help="Seconds; 124 when they are over.")
+        str | None, typer.Option("--timeout", metavar="S", help="Seconds, or 45m; 124 when they are over.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -211,22 +212,38 @@ def wait(
 
     Example: runner wait --timeout 3600 my-training
     """
-    if timeout is not None and not math.isfinite(timeout):
-        raise InvalidJob(f"--timeout must be a number of seconds, not {timeout}.")
+    seconds = None if timeout is None else _seconds(timeout)
     with Client() as client:
         db = client.database
         ids = list(dict.fromkeys(reads.find(db, job) for job in jobs))
-        views = _wait(client, ids, timeout)
+        began = time.monotonic()
+        try:
+            views = _wait(client, ids, seconds)
+        except DatabaseError as error:
+            if seconds is None or time.monotonic() < began + seconds:
+                raise
+            output.note(f"after {seconds:g} s: {error}")
+            raise SystemExit(watch.TIMED_OUT) from None
         if json:
             output.print_json([present.job_json(view) for view in views])
         else:
             for view in views:
                 output.note(present.receipt_line(view))
         if any(not view.final for view in views):
-            output.note(f"after {timeout:g} s not all of them are final")
+            output.note(f"after {seconds:g} s not all of them are final")
             raise SystemExit(watch.TIMED_OUT)
         if any(view.state is not State.SUCCEEDED for view in views):
             raise SystemExit(1)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return parse_duration(text, "--timeout")
+    if not math.isfinite(seconds) or seconds < 0:
+        raise InvalidJob(f"--timeout must be a number of seconds, or such as 45m or 2h, not {shown(text)}.")
+    return seconds
 
 
 def cancel(jobs: Jobs) -> None:

@@ -17,6 +17,7 @@ from runner import daemon, present, serving
 from runner.cli import logging, output
 from runner.cli.errors import NotDone
 from runner.cli.options import Json, NewAccount
+from runner.follow import is_full
 
 
 def up(
@@ -116,6 +117,8 @@ def status(
         print(f"service    running {where}, pid {running['pid']}, for {present.span(running['seconds'])}")
         if not found["workers"] and running["seconds"] > daemon.START_SECONDS:
             print("trouble    it gives no sign of life; is it stopped, or does its disk hang?")
+    if found["disk_full"]:
+        print("trouble    the disk is full: no end of a job can be written down, and its machine is billed")
     for worker in found["workers"]:
         if worker["note"]:
             print(f"trouble    {output.clean(worker['note'])}")
@@ -167,6 +170,7 @@ def _status(settings: Settings, db: Database) -> dict[str, Any]:
             }
             for worker in daemon.workers(db)
         ],
+        "disk_full": is_full(db),
         "database": str(db.path or db.shown_url),
         "jobs": {
             state.value: counts[state] for state in sorted(counts, key=lambda item: (item in FINAL, item))

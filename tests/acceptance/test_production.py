@@ -40,17 +40,26 @@ def _url(server: Postgres, role: str) -> str:
 
 
 @pytest.mark.timeout(200)
-def test_the_rights_that_the_page_names_are_enough(database: Postgres, redis: Redis, tmp_path: Path) -> None:
-    """One role makes the tables, another one works and submits, and can do nothing else to them."""
-    (statements,) = re.findall(r"^```sql\n(.*?)^```", PAGE, re.M | re.S)
-    with psycopg.connect(database.url(OWNER), autocommit=True) as connection:
-        for statement in filter(str.strip, statements.split(";")):
-            connection.execute(statement)
+@pytest.mark.parametrize("late", [False, True])
+def test_the_rights_that_the_page_names_are_enough(
+    database: Postgres, redis: Redis, tmp_path: Path, late: bool
+) -> None:
+    """One role makes the tables, another one works and submits, and can do nothing else to them.
+
+    *late*: it is made when the tables are there.
+    """
+    first, then = re.findall(r"^```sql\n(.*?)^```", PAGE, re.M | re.S)
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     with Simulator(SimConfig(boot_seconds=0.2)) as sim:
         owner = Installation(home, sim, {"RUNNER_DATABASE_URL": _url(database, OWNER)})
-        owner.ok("db", "upgrade")
+        if late:
+            owner.ok("db", "upgrade")
+        with psycopg.connect(database.url(OWNER), autocommit=True) as connection:
+            for statement in filter(str.strip, (first + then * late).split(";")):
+                connection.execute(statement)
+        if not late:
+            owner.ok("db", "upgrade")
         fleet = Workers(home, sim, _url(database, ROWS), redis.url())
         try:
             fleet.up()

@@ -187,6 +187,7 @@ def test_a_disk_that_is_full_for_a_while(make: Make, small_disk: Path, tmp_path:
     _resize(small_disk, "40m")
     assert any(b"is full: what the job writes waits" in line for line in said)
     assert served.show("much")["state"] == "running"
+    assert "trouble    the disk is full" in served.ok("status")
     _resize(small_disk, "400m")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

@@ -85,9 +85,14 @@ def test_an_outage_longer_than_a_lease_takes_nothing_from_anybody(
     for job_id in jobs.submit(4):
         fleet.until(job_id, "running")
     before = _fences(fleet)
+    listening = _listening(fleet)
+    waits = fleet.spawn("wait", "--timeout", "10s", *jobs.ids)
+    wait_until(lambda: _listening(fleet) > listening, what="a command that waits")
     redis.stop(signal.SIGKILL)
     postgres.stop(signal.SIGQUIT)
     ticks = time.monotonic()
+    said = waits.communicate(timeout=60)[1]
+    assert (waits.returncode, b"cannot be reached" in said) == (124, True), said
     refused = fleet.run("submit", *GPU, "--", "true")
     assert (refused.returncode, b"cannot be reached" in refused.stderr) == (3, True)
     wait_until(lambda: time.monotonic() - ticks > seconds, timeout=2 * seconds, what="an outage")
@@ -103,6 +108,13 @@ def _fences(fleet: Workers) -> dict[str, tuple[str | None, int]]:
     with fleet.quick() as client, client.database.read() as session:
         rows = session.execute(select(Attempt.id, Attempt.lease_owner, Attempt.fence))
         return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def _listening(fleet: Workers) -> int:
+    """How many wait for news."""
+    count = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'")
+    with fleet.quick() as client, client.database.read() as session:
+        return int(session.execute(count).scalar_one())
 
 
 def _holders(db: Database) -> set[str | None]:

@@ -347,6 +347,7 @@ def test_a_token_in_a_file_that_others_may_read_is_refused(home: Path) -> None:
         (b"home = '/x'", "'home', which is no setting"),
         (b"x = " + b"[" * 5000, "TOML"),
         (b"max_instances = " + b"9" * 5000, "runner.toml"),
+        (b"#" * (1 << 20) + b"#", "larger than 1 MiB"),
     ],
 )
 def test_files_that_make_no_sense(home: Path, text: bytes, part: str) -> None:
@@ -356,11 +357,20 @@ def test_files_that_make_no_sense(home: Path, text: bytes, part: str) -> None:
     refused(error, part)
 
 
-def test_a_folder_in_the_files_place(home: Path) -> None:
-    (home / "runner.toml").mkdir()
-    with pytest.raises(InvalidSettings) as error:
-        load(home)
-    refused(error, "cannot be read: is a directory")
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_no_file_in_the_files_place(home: Path, kind: str) -> None:
+    """It may lie in a folder that somebody has cloned, as a link: it is neither waited for nor read for ever."""
+    file = home / "runner.toml"
+    make = {
+        "folder": file.mkdir,
+        "pipe": lambda: os.mkfifo(file),
+        "device": lambda: file.symlink_to("/dev/zero"),
+    }
+    make[kind]()
+    for read in (load, job_defaults):
+        with pytest.raises(InvalidSettings) as error:
+            read(home)
+        refused(error, "is no regular file")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
