@@ -359,14 +359,15 @@ def test_files_that_make_no_sense(home: Path, text: bytes, part: str) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
 def test_what_is_no_file_in_the_files_place(home: Path, kind: str) -> None:
-    """It may lie in a folder that somebody has cloned, as a link: it is neither waited for nor read for ever."""
+    """It may lie in a folder that somebody has cloned: it is neither waited for nor read for ever."""
     file = home / "runner.toml"
-    make = {
-        "folder": file.mkdir,
-        "pipe": lambda: os.mkfifo(file),
-        "device": lambda: file.symlink_to("/dev/zero"),
-    }
-    make[kind]()
+    match kind:
+        case "folder":
+            file.mkdir()
+        case "pipe":
+            os.mkfifo(file)
+        case "device":
+            file.symlink_to("/dev/zero")
     for read in (load, job_defaults):
         with pytest.raises(InvalidSettings) as error:
             read(home)
