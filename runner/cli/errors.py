@@ -79,7 +79,7 @@ def _without_secrets(sentence: str) -> str:
     """Somebody may have given the token where something else belongs; of a long value a part is quoted."""
     for name in SECRETS:
         secret = os.environ.get(name, "").strip()
-        for size in range(len(secret), SHORTEST_SECRET - 1, -1):
+        for size in range(len(secret), max(SHORTEST_SECRET, len(secret) // 2) - 1, -1):
             if secret[:size] in sentence:
                 sentence = sentence.replace(secret[:size], f"[{name}]")
                 break
