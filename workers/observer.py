@@ -39,6 +39,8 @@ LISTING_SECONDS = 10.0
 """For a listing and the questions that it leaves, together."""
 RENEW_SECONDS = leases.LEASE.total_seconds() / 3
 LEAST_PAUSE_SECONDS = 0.1
+FEW = 8
+"""For so many orphans a bell each is rung."""
 MANY, SHARE, SHARE_SECONDS = 200, 50, 0.5
 """Of so many orphans so many are taken at once, and again so often: the other workers get theirs."""
 LEAVE_SECONDS = 3.0
@@ -185,6 +187,12 @@ class Observer:
         if ending.enforce(ctx.db, lead, self._awake.look(ctx.db.clock())):
             ctx.bells.terminate()  # at once: the listing that follows may hang
         wanted = ending.wanted(ctx.db, self._bounds)
+        if len(wanted.attend) > FEW and time.monotonic() >= self._next_offer:
+            # A bell for each would take seconds, and a listing too, while their logs wait.
+            if (pause := self._take_a_share(wanted.attend)) is not None:
+                self._next_offer = time.monotonic() + pause
+                self._woken.set()
+            wanted = ending.wanted(ctx.db, self._bounds)
         if time.monotonic() >= self._next_listing:
             self._observe(lead, wanted)
             wanted = ending.wanted(ctx.db, self._bounds)
@@ -193,10 +201,6 @@ class Observer:
             self._rung.pop("notify", None)  # at once: a service that is not needed any more may end
         self._schedule(wanted)
         self._ring(wanted)
-        if len(wanted.attend) > SHARE and time.monotonic() >= self._next_offer:
-            # A bell for each would take seconds, while their logs wait.
-            self._next_offer = time.monotonic() + (self._take_a_share(wanted.attend) or 0.0)
-            self._woken.set()
         self._housekeeping.tick(lead, wanted)
 
     def _schedule(self, wanted: Wanted) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,15 @@ __all__ = ["Address", "Machine", "connect"]
 KEEPALIVE_SECONDS = 15.0
 PATIENCE_SECONDS = 40.0
 """After so much silence, though asked every KEEPALIVE_SECONDS, a peer counts as gone."""
+
+
+AT_ONCE = 4
+"""How many log in at once: a handshake is arithmetic, and who takes over hundreds of jobs must still get to take
+the next ones, and to renew what it has."""
+TURN_SECONDS = 5.0
+"""How long one waits for that: machines that do not answer must not hold up the others."""
+
+_turns = threading.BoundedSemaphore(AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,8 @@ def connect(
     keepalive: float = KEEPALIVE_SECONDS,
     patience: float = PATIENCE_SECONDS,
 ) -> Machine:
-    """Log in. *timeout* in seconds is for all of it; *keepalive* and *patience* are for later silence.
+    """Log in. *timeout* in seconds is for all of it, but for the wait until few others do; *keepalive* and
+    *patience* are for later silence.
 
     *pinned* is the machine's host key as "type base64", or None on the first connection. Raises Unreachable,
     LoginRefused, HostKeyMismatch, and InvalidSettings for our key.
@@ -67,13 +79,27 @@ def connect(
         sock.close()
         raise
     try:
-        host_key = _shake_hands(wire, where, pinned, end)
-        _log_in(wire, where, address.username, key, end)
+        with _turn() as waited:
+            end += waited
+            host_key = _shake_hands(wire, where, pinned, end)
+            _log_in(wire, where, address.username, key, end)
         wire.keep_alive(keepalive, patience)
     except BaseException:
         wire.close()
         raise
     return Machine(wire, where, host_key)
+
+
+@contextmanager
+def _turn() -> Iterator[float]:
+    """Wait until few others log in; yields for how many seconds that was."""
+    began = time.monotonic()
+    ours = _turns.acquire(timeout=TURN_SECONDS)
+    try:
+        yield time.monotonic() - began
+    finally:
+        if ours:
+            _turns.release()
 
 
 def _shake_hands(wire: Wire, where: str, pinned: str | None, end: float) -> str:
