@@ -30,8 +30,8 @@ PATIENCE_SECONDS = 40.0
 
 
 AT_ONCE = 4
-"""How many log in at once: a handshake is arithmetic, and who takes over hundreds of jobs must still get to take
-the next ones, and to renew what it has."""
+"""How many log in at once: a handshake is arithmetic, and who takes over hundreds of jobs must still get to
+take the next ones and renew what it has."""
 TURN_SECONDS = 5.0
 """How long one waits for that: machines that do not answer must not hold up the others."""
 
