@@ -68,6 +68,7 @@ def test_huge_output(shared: Installation, case: str) -> None:
     assert job["attempts"][0]["log"] == "sealed"
 
 
+@pytest.mark.arrangements("service", "openssh")
 @pytest.mark.timeout(600)
 def test_200_mb_and_the_memory_of_who_serves(shared: Installation) -> None:
     """Memory does not grow with the log: what is not yet on the disk is bounded."""

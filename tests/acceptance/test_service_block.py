@@ -137,7 +137,7 @@ def test_an_idle_service_stays_while_somebody_wants_it(db: Database, monkeypatch
     looks = []
     monkeypatch.setattr(reads, "unfinished", lambda _: looks.append(1) or 0)
     stopping = threading.Event()
-    engine = SimpleNamespace(ctx=SimpleNamespace(stopping=stopping), stop=stopping.set)
+    engine = SimpleNamespace(ctx=SimpleNamespace(stopping=stopping), on_drain=stopping.set)
     leaving = threading.Thread(target=daemon._leave_when_idle, args=(engine, db, 0.04))
     with locks.wanted(db.path):
         leaving.start()
