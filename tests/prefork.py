@@ -109,7 +109,17 @@ def _connected() -> socket.socket:
                 stderr=subprocess.PIPE,
             )
         _server = server, ours
+        atexit.register(_disconnect, server, ours)
     return _server[1]
+
+
+def _disconnect(server: subprocess.Popen[bytes], ours: socket.socket) -> None:
+    """The server ends where nobody can order any more."""
+    ours.close()
+    for pipe in (server.stdin, server.stdout, server.stderr):
+        assert pipe is not None
+        pipe.close()
+    server.wait(10)
 
 
 def _communicate(to_stdin: int, given: bytes, outputs: list[int], timeout: float) -> list[bytes]:
