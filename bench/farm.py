@@ -17,12 +17,13 @@ from tempfile import TemporaryDirectory
 import psutil
 from sqlalchemy import select
 
-from bench.house import GPU, START_SECONDS, STOP_SECONDS, clean_environ, wait_until
+from bench.house import GPU, START_SECONDS, STOP_SECONDS, wait_until
 from jobs.models import Attempt
 from jobs.store import leases
 from runner import Client
 from runner.sim import SimConfig, Simulator
 from runner.sim.config import Product
+from tests.environ import clean_environ
 
 FILLING_RATE = 20
 """API requests a second while the account fills: at the usual two, 400 deploys alone would take 200 s."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import psutil
 
 from runner import Client, Job
 from runner.sim import SimConfig, Simulator
+from tests.environ import clean_environ
 
 GPU = "gpu_1x_l40"
 FINAL = ("succeeded", "failed", "cancelled", "expired")
@@ -105,11 +105,6 @@ def house(config: SimConfig | None = None, *, serve: bool = True, **environ: str
             finally:
                 if process is not None:
                     _end(process)
-
-
-def clean_environ() -> dict[str, str]:
-    """The environment without a setting of ours."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("RUNNER_", "MASSED_"))}
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str, pause: float = 0.01) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from bench.house import clean_environ
+from tests.environ import clean_environ
 from tests.servers import Postgres, Redis
 
 ITS_OWN = {"autovacuum": "on", "shared_buffers": "128MB"}

@@ -22,6 +22,7 @@ from jobs.store.database import Database
 from jobs.store.schema import open_database
 from runner.sim.processes import MARKER
 from tests import prefork
+from tests.environ import OURS
 from tests.servers import NotInstalled, Postgres, Redis
 
 if (
@@ -57,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A RUNNER_HOME with a space in its name; no other setting is in the environment."""
     for name in list(os.environ):
-        if name.startswith(("RUNNER_", "MASSED_")):
+        if name.startswith(OURS):
             monkeypatch.delenv(name)
     folder = tmp_path / "runner home"
     folder.mkdir(mode=0o700)

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import NoReturn
 
 RUNNER = Path(sys.executable).with_name("runner")
-OURS = ("RUNNER_", "MASSED_")
 IMPORTED = (
     "alembic.config",
     "certifi",
@@ -92,7 +91,9 @@ def run(
 
 
 def _foreign(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not name.startswith((*OURS, "PYTEST_"))}
+    from tests.environ import clean_environ  # the server, which is a script, finds no tests
+
+    return {name: value for name, value in clean_environ(env).items() if not name.startswith("PYTEST_")}
 
 
 def _connected() -> socket.socket:

@@ -127,9 +127,13 @@ def release_attempts(db: Database, owner: str, attempt_ids: Collection[str] | No
         held = Attempt.lease_owner == owner
         if attempt_ids is not None:
             held &= Attempt.id.in_(attempt_ids)
-        session.execute(
-            update(Attempt).where(Attempt.id.in_(_in_order(held))).values(lease_owner=None, lease_until=None)
-        )
+        _release_attempts(session, held)
+
+
+def _release_attempts(session: Session, held: ColumnElement[bool]) -> None:
+    session.execute(
+        update(Attempt).where(Attempt.id.in_(_in_order(held))).values(lease_owner=None, lease_until=None)
+    )
 
 
 def heartbeat(db: Database, owner: str, attempt_ids: Collection[str]) -> list[Held]:
@@ -229,11 +233,7 @@ def leave(db: Database, owner: str) -> None:
     """Give up the lead and all leases of *owner*, and sign off."""
     with db.write() as session:
         _release_lead(session, owner)
-        session.execute(
-            update(Attempt)
-            .where(Attempt.id.in_(_in_order(Attempt.lease_owner == owner)))
-            .values(lease_owner=None, lease_until=None)
-        )
+        _release_attempts(session, Attempt.lease_owner == owner)
         session.execute(
             update(Job).where(Job.lease_owner == owner).values(lease_owner=None, lease_until=None)
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,9 +14,9 @@ from jobs.ids import InstanceName, new_attempt_id
 from jobs.settings import Secret
 from runner.sim.simulator import Simulator
 from tests import prefork
+from tests.environ import clean_environ
 from workers.cloud.client import Cloud, DeployRequest
 
-RUNNER = Path(sys.executable).with_name("runner")
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
 HOUR = 3600
 
@@ -28,11 +26,8 @@ class Account:
 
     def __init__(self, sim: Simulator, home: Path) -> None:
         self.sim, self.home = sim, home
-        clean = {
-            name: value for name, value in os.environ.items() if not name.startswith(("RUNNER_", "MASSED_"))
-        }
         self.environ = {
-            **clean,
+            **clean_environ(),
             "RUNNER_HOME": str(home),
             "RUNNER_API_URL": sim.url,
             "MASSED_COMPUTE_API_KEY": sim.token,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from runner.client import Client
 from runner.present import job_json
 from runner.sim.simulator import Simulator
 from tests import prefork
+from tests.environ import clean_environ
 from tests.waiting import wait_until
 
 RUNNER = (sys.executable, "-P", "-m", "runner")
@@ -35,11 +35,8 @@ class Installation:
     def __init__(self, home: Path, sim: Simulator, extra: Mapping[str, str] | None = None) -> None:
         self.home = home
         self.sim = sim
-        clean = {
-            name: value for name, value in os.environ.items() if not name.startswith(("RUNNER_", "MASSED_"))
-        }
         self.environ = {
-            **clean,
+            **clean_environ(),
             "RUNNER_HOME": str(home),
             "RUNNER_API_URL": sim.url,
             "MASSED_COMPUTE_API_KEY": sim.token,

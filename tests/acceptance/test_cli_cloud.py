@@ -13,7 +13,8 @@ import pytest
 
 from jobs.ids import InstanceName, new_attempt_id
 from runner.sim.faults import Rule
-from tests.acceptance.account import FAILED, HOUR, RUNNER, UNREACHABLE, USAGE, Account, name, says
+from tests.acceptance.account import FAILED, HOUR, UNREACHABLE, USAGE, Account, name, says
+from tests.prefork import RUNNER
 from tests.terminal import Terminal
 
 READING = ("gpus", "images", "instances", "reap", "keys", "account")

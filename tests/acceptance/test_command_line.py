@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.account import FAILED, RUNNER, USAGE, Account, says
+from tests.acceptance.account import FAILED, USAGE, Account, says
+from tests.prefork import RUNNER
 from tests.terminal import Terminal
 
 HEAVY = (
@@ -73,32 +74,10 @@ def test_every_command_has_help_with_an_example(account: Account) -> None:
     assert set(COMMANDS) == set(promised.split(" "))
     lines = ["db upgrade" if command == "db" else command for command in COMMANDS]
     lines += ["keys ls", "keys add", "keys rm"]
-    # Each in a process of its own, forked from one that has loaded everything once.
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", HELPED, *lines], env=account.environ, capture_output=True, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
     for line in lines:
+        done = account.run(*line.split(), "--help")
+        assert (done.returncode, done.stderr) == (0, b""), line
         assert f"Example: runner {line}" in done.stdout.decode(), line
-
-
-HELPED = """
-import importlib, os, sys
-from runner.cli.main import COMMANDS, main
-for entry in COMMANDS.values():
-    importlib.import_module(entry.module)
-for line in sys.argv[1:]:
-    sys.stdout.flush()
-    if not (child := os.fork()):
-        sys.argv = ["runner", *line.split(), "--help"]
-        try:
-            main()
-        except SystemExit as end:
-            sys.stdout.flush()
-            os._exit(end.code)  # to take apart what the forks share would copy all of it
-    if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
-        sys.exit(f"{line}: {code}")
-"""
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ names are those of this computer; all else is as the file and `docs/production.m
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import stat
@@ -22,12 +21,13 @@ from runner.sim.config import SimConfig
 from runner.sim.simulator import Simulator
 from tests.acceptance.compose import ROOT, Compose, Container, entrypoint, seconds
 from tests.acceptance.harness import GPU, PATIENCE
+from tests.environ import clean_environ
 from tests.servers import PASSWORD, Postgres, Redis
 from tests.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 PAGE = (ROOT / "docs" / "production.md").read_text("utf-8")
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("RUNNER_", "MASSED_"))}
+CLEAN = clean_environ()
 
 
 def _block(beginning: str) -> str:
