@@ -179,9 +179,9 @@ def test_a_drop_in_the_middle_costs_nothing(host: Host, machine: Machine) -> Non
 def test_a_peer_that_falls_silent_is_given_up_and_a_quiet_one_is_not(host: Host) -> None:
     with (
         proxy(host.address.port) as network,
-        host.connect(port=network.port, keepalive=0.1, patience=0.6) as machine,
+        host.connect(port=network.port, keepalive=0.1, patience=1.5) as machine,
     ):
-        start(host, machine, "sleep 2; echo now; sleep 300")
+        start(host, machine, "sleep 3; echo now; sleep 300")
         following = Following(host, machine)
         wait_until(lambda: following.got == b"now\n", what="a line after more silence than is borne")
         network.freeze()
@@ -279,7 +279,7 @@ def test_new_keys_in_the_middle_of_the_stream(host: Host, monkeypatch: pytest.Mo
 
 
 def test_a_wall_clock_that_jumps_disturbs_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    with host.connect(keepalive=0.1, patience=0.6) as machine:
+    with host.connect(keepalive=0.1, patience=5) as machine:
         start(host, machine, "echo one; sleep 1.5; echo two; sleep 300")
         following = Following(host, machine)
         wait_until(lambda: following.got == b"one\n", what="the first line")

@@ -1,9 +1,10 @@
 """paramiko's transport, made fit for connections of hours that nobody watches.
 
 Its keepalives ask for no answer, so a peer whose packets are dropped is never noticed; its handshake keeps a
-thread that delays our exit; its timers follow the wall clock, which may jump; and its log goes to standard
-error. All of that is repaired here, in the packet reader that paramiko lets us choose. Time is counted in the
-ticks of paramiko's own thread: a process that was suspended for an hour has not waited for its peer so long.
+thread that delays our exit; its timers follow the wall clock, which may jump; its log goes to standard error;
+and a peer's last words in an exchange of keys make it wait for itself. All of that is repaired here, mostly
+in the packet reader that paramiko lets us choose. Time is counted in the ticks of paramiko's own thread: a
+process that was suspended for an hour has not waited for its peer so long.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -117,6 +119,7 @@ class Wire(paramiko.Transport):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, packetizer_class=Packets)
         self._socket = sock
+        self._postponed: list[Message] = []
         self.set_log_channel(LOG_NAME)
         options = self.get_security_options()
         options.ciphers = sorted(options.ciphers, key=lambda name: name not in FAST_CIPHERS)
@@ -137,12 +140,25 @@ class Wire(paramiko.Transport):
         self._socket.close()
 
     def _question(self) -> None:
-        # An unknown request is answered with a failure, which is all that is wanted. During a key exchange
-        # nothing may be sent, and this thread must not wait for the end of it.
-        if not self.clear_to_send.is_set():
-            return
+        # An unknown request is answered with a failure, which is all that is wanted.
         question = Message()
         question.add_byte(cMSG_GLOBAL_REQUEST)
         question.add_string("keepalive@openssh.com")
         question.add_boolean(True)
-        self._send_user_message(question)  # type: ignore[attr-defined]  # no public way asks and does not wait
+        self._send_user_message(question)  # no public way asks and does not wait
+
+    # While keys are exchanged only the exchange may speak, and all others wait for its end. This thread must
+    # not: it is the one that reads that end. It has something to say where the peer closed a channel before
+    # it learned of the exchange (github.com/paramiko/paramiko/issues/822): that is said afterwards.
+
+    def _send_user_message(self, data: Message) -> None:
+        if threading.current_thread() is self and not self.clear_to_send.is_set():
+            self._postponed.append(data)
+        else:
+            super()._send_user_message(data)  # type: ignore[misc]  # not in the stubs
+
+    def _parse_newkeys(self, m: Message) -> None:
+        super()._parse_newkeys(m)  # type: ignore[misc]  # not in the stubs
+        postponed, self._postponed = self._postponed, []
+        for message in postponed:
+            self._send_user_message(message)
