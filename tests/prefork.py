@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -23,16 +24,26 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 RUNNER = Path(sys.executable).with_name("runner")
 IMPORTED = (
     "alembic.config",
+    "celery.app.amqp",
+    "celery.app.control",
+    "celery.app.trace",
+    "celery.backends.base",
+    "celery.concurrency.thread",
+    "celery.events.receiver",
+    "celery.worker.components",
+    "celery.worker.consumer",
+    "celery.worker.control",
     "certifi",
     "encodings.idna",
     "h11",
     "httpcore",
     "jobs.store.schema",
+    "kombu.transport.redis",
     "runner.cli.account",
     "runner.cli.cloud",
     "runner.cli.doctor",
@@ -42,9 +53,12 @@ IMPORTED = (
     "runner.cli.offers",
     "runner.cli.service",
     "runner.inventory",
+    "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
     "typer._adapters",
+    "workers.app",
     "workers.cloud.client",
+    "workers.steps.gate",
 )
 SIZE = struct.Struct("!Q")
 _lock = threading.Lock()
@@ -70,24 +84,101 @@ def run(
             timeout=timeout,
             check=False,
         )
-    order = json.dumps({"argv": [str(RUNNER), *words], "env": dict(env), "cwd": str(cwd)}).encode()
-    line, theirs = socket.socketpair()
     (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = os.pipe(), os.pipe(), os.pipe()
-    with line:
-        with theirs, contextlib.ExitStack() as stack:
-            for end in (stdin, stdout, stderr):
-                stack.callback(os.close, end)
-            with _lock:
-                socket.send_fds(_connected(), [b"!"], [theirs.fileno(), stdin, stdout, stderr])
-        line.sendall(SIZE.pack(len(order)) + order)
-        (child,) = SIZE.unpack(_exactly(line, SIZE.size))
+    with contextlib.ExitStack() as stack:
+        for end in (stdin, stdout, stderr):
+            stack.callback(os.close, end)
+        child = _fork(words, env, cwd, (stdin, stdout, stderr))
+    with child:
         try:
             out, err = _communicate(to_stdin, given or b"", [from_stdout, from_stderr], timeout)
         except TimeoutError:
-            os.kill(child, signal.SIGKILL)
-            raise subprocess.TimeoutExpired([str(RUNNER), *words], timeout) from None
-        (status,) = SIZE.unpack(_exactly(line, SIZE.size))
-    return subprocess.CompletedProcess([str(RUNNER), *words], os.waitstatus_to_exitcode(status), out, err)
+            child.kill()
+            raise subprocess.TimeoutExpired(child.args, timeout) from None
+        return subprocess.CompletedProcess(child.args, child.wait(), out, err)
+
+
+def start(words: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: int) -> Process:
+    """One command, left to run; *output* is a file descriptor for all that it says, and it reads nothing."""
+    if _foreign(env) != _foreign(os.environ):
+        return subprocess.Popen(
+            [RUNNER, *words], env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    with Path(os.devnull).open("rb") as nothing:
+        return _fork(words, env, cwd, (nothing.fileno(), output, output))
+
+
+class Process(Protocol):
+    """What subprocess.Popen and Forked can both do."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """The exit status, None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, negative for a signal. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, sig: int) -> None:
+        """Nothing where it has ended."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+
+class Forked:
+    """A process that was forked for a command; whoever started it waits for it, as for one of its own."""
+
+    def __init__(self, args: list[str], line: socket.socket) -> None:
+        self.args = args
+        self._line = line
+        self._lock = threading.Lock()
+        self._status: int | None = None
+        (self.pid,) = SIZE.unpack(_exactly(line, SIZE.size))
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()
+
+    def poll(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self._ended(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, negative for a signal. Raises subprocess.TimeoutExpired."""
+        status = self._ended(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return status
+
+    def send_signal(self, sig: int) -> None:
+        """Nothing where it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, timeout: float | None) -> int | None:
+        with self._lock:
+            if self._status is None and select.select([self._line], [], [], timeout)[0]:
+                (status,) = SIZE.unpack(_exactly(self._line, SIZE.size))
+                self._status = os.waitstatus_to_exitcode(status)
+                self._line.close()
+            return self._status
+
+
+def _fork(words: Sequence[str], env: Mapping[str, str], cwd: Path, streams: tuple[int, int, int]) -> Forked:
+    argv = [str(RUNNER), *words]
+    order = json.dumps({"argv": argv, "env": dict(env), "cwd": str(cwd)}).encode()
+    line, theirs = socket.socketpair()
+    with theirs, _lock:
+        socket.send_fds(_connected(), [b"!"], [theirs.fileno(), *streams])
+    line.sendall(SIZE.pack(len(order)) + order)
+    return Forked(argv, line)
 
 
 def _foreign(env: Mapping[str, str]) -> dict[str, str]:

@@ -44,7 +44,7 @@ class Installation:
             **(extra or {}),
         }
         self.elsewhere: dict[str, str] = {}
-        self.service: subprocess.Popen[bytes] | None = None
+        self.service: prefork.Process | None = None
         self.service_log = home.parent / f"{home.name}-service.log"
 
     def run(
@@ -75,17 +75,10 @@ class Installation:
             line = command[0] if len(command) == 1 else command
             return client.submit(line, **{"gpu": GPU[1], "max_cost": 5, **options}).id
 
-    def up(self) -> subprocess.Popen[bytes]:
+    def up(self) -> prefork.Process:
         """Start the service and wait until it serves."""
         with self.service_log.open("ab") as log:
-            self.service = subprocess.Popen(
-                [*RUNNER, "up"],
-                env=self.environ,
-                cwd=self.home.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            self.service = prefork.start(["up"], env=self.environ, cwd=self.home.parent, output=log.fileno())
         service = self.service
         with self.quick() as client:
             db = client.database
@@ -202,26 +195,24 @@ class Workers(Installation):
         super().__init__(home, sim, {**addresses, **(extra or {})})
         self.elsewhere = {"database_url": database_url, "broker_url": broker_url}
         self.count = count
-        self.workers: dict[int, subprocess.Popen[bytes]] = {}
+        self.workers: dict[int, prefork.Process] = {}
 
-    def up(self) -> subprocess.Popen[bytes]:
+    def up(self) -> prefork.Process:
         """Start the workers that are missing and wait until all serve."""
         started = [self.start(number) for number in range(1, self.count + 1) if number not in self.workers]
         return started[0]
 
-    def start(self, number: int, *words: str, **environ: str) -> subprocess.Popen[bytes]:
+    def start(self, number: int, *words: str, **environ: str) -> prefork.Process:
         """Start one worker and wait until it serves."""
         home = self.home.parent / f"{self.home.name} of worker {number}"
         home.mkdir(mode=0o700, exist_ok=True)
         ours = {"RUNNER_HOME": str(home), "RUNNER_SSH_KEY": str(self.home / "ssh" / "id_ed25519")}
         with self.service_log.open("ab") as log:
-            worker = subprocess.Popen(
-                [*RUNNER, "worker", *words],
+            worker = prefork.start(
+                ["worker", *words],
                 env={**self.environ, **ours, **environ},
                 cwd=home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                output=log.fileno(),
             )
         self.workers[number] = worker
         with self.quick() as client:
