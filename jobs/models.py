@@ -114,6 +114,9 @@ class Job(Base):
     max_cost_source: Mapped[str] = mapped_column(Text)
     max_runtime: Mapped[int] = mapped_column(BigInteger)  # seconds
     max_runtime_source: Mapped[str] = mapped_column(Text)
+    # Defaults of the database's own: workers and submitters of before know nothing of these.
+    retries: Mapped[int] = mapped_column(server_default="0")
+    retry_on: Mapped[str] = mapped_column(String(200), server_default="lost,exit_code")
     state: Mapped[str] = mapped_column(String(12))
     reason: Mapped[str | None] = mapped_column(String(30))
     detail: Mapped[str | None] = mapped_column(Text)

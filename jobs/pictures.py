@@ -26,6 +26,8 @@ def job_json(view: JobView) -> dict[str, Any]:
         "max_cost_usd": money.format_usd(view.max_cost),
         "max_cost_source": view.max_cost_source,
         "max_runtime_seconds": view.max_runtime,
+        "retries": view.retries,
+        "retry_on": list(view.retry_on),
         "max_runtime_source": view.max_runtime_source,
         "cancel_requested": view.cancel_requested,
         "submitted_at": time_text(view.submitted_at),

@@ -30,7 +30,7 @@ LARGEST_FILE = 64 * 1024
 """Bytes of a file that holds one value; the largest ones, lists of keys, take a few thousand."""
 LARGEST_TOML = 1 << 20
 TOKEN_VARIABLE = "MASSED_COMPUTE_API_KEY"  # noqa: S105 - the name of the variable
-JOB_KEYS = frozenset({"gpu", "image", "max_cost", "max_runtime", "name", "env"})
+JOB_KEYS = frozenset({"gpu", "image", "max_cost", "max_runtime", "name", "env", "retries", "retry_on"})
 """What may stand in a working folder's ``runner.toml``."""
 
 

@@ -26,6 +26,9 @@ LONGEST_WORD = 128 * 1024 - 1
 LARGEST_ENV = 1024 * 1024
 LONGEST_NAME = 100
 LONGEST_KEY = 200
+MOST_RETRIES = 100
+RETRIABLE = ("lost", "exit_code")
+"""Why a command that was started may be tried again. What failed before its start is so by itself."""
 
 _PRODUCT = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -43,6 +46,8 @@ class JobSpec(TypedDict, total=False):
     image: str | None
     env: Mapping[str, str] | None
     key: str | None
+    retries: int | None
+    retry_on: str | Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Spec:
     max_runtime: int
     max_runtime_source: str
     key: str | None
+    retries: int = 0
+    retry_on: tuple[str, ...] = RETRIABLE
 
     @property
     def command_text(self) -> str:
@@ -104,6 +111,8 @@ def validate(
         if max_runtime is not None
         else settings.sources.get("default_max_runtime", "default"),
         key=_printable(*reader.get("key"), LONGEST_KEY),
+        retries=_retries(*reader.get("retries")),
+        retry_on=_retry_on(*reader.get("retry_on")),
     )
 
 
@@ -248,6 +257,28 @@ def _check_variable(name: object, value: object, what: str) -> None:
             f"{what}: the value of {name} is 128 KiB or longer, and Linux starts no program with such a one; "
             "pass it in a file."
         )
+
+
+def _retries(value: object, what: str) -> int:
+    if value is None:
+        return 0
+    number = int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= MOST_RETRIES:
+        raise InvalidJob(f"{what} must be a whole number from 0 to {MOST_RETRIES}, not {shown(value)}.")
+    return number
+
+
+def _retry_on(value: object, what: str) -> tuple[str, ...]:
+    if value is None:
+        return RETRIABLE
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, Sequence) or not found or not all(isinstance(reason, str) for reason in found):
+        raise InvalidJob(f"{what} takes reasons, such as {','.join(RETRIABLE)}; not {shown(value)}.")
+    reasons = tuple(dict.fromkeys(str(reason).strip() for reason in found))
+    for reason in reasons:
+        if reason not in RETRIABLE:
+            raise InvalidJob(f"{what} knows {' and '.join(RETRIABLE)}, and not {shown(reason)}.")
+    return reasons
 
 
 def _size(text: str, what: str) -> int:

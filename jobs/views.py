@@ -57,6 +57,8 @@ class JobView:
     max_cost_source: str
     max_runtime: int
     max_runtime_source: str
+    retries: int
+    retry_on: tuple[str, ...]
     cancel_requested: bool
     submitted_at: datetime
     started_at: datetime | None

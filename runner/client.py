@@ -59,6 +59,8 @@ class Options(TypedDict, total=False):
     image: str
     env: Mapping[str, str]
     key: str
+    retries: int
+    retry_on: str | Sequence[str]
 
 
 @dataclass(frozen=True)

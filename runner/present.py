@@ -114,6 +114,7 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
         ("exit code", "-" if view.exit_code is None else str(view.exit_code)),
         ("ceiling", f"${money.format_usd(view.max_cost)} ({view.max_cost_source})"),
         ("max runtime", f"{span(view.max_runtime)} ({view.max_runtime_source})"),
+        ("retries", f"{view.retries} ({', '.join(view.retry_on)})" if view.retries else "0"),
         ("submitted", time_text(view.submitted_at) or "-"),
         ("started", time_text(view.started_at) or "-"),
         ("finished", time_text(view.finished_at) or "-"),

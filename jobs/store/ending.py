@@ -285,7 +285,7 @@ def _settle_one(session: Session, now: datetime, lead: Lead, attempt_id: str) ->
         change = Change(
             None,
             f"attempt {attempt.number} ended ({cause}: {attempt.detail}); the next one follows",
-            job={"not_before": now + pause},
+            job={"not_before": now + pause, "exit_code": None},
         )
         event = Event.RETRIED
     else:
@@ -304,13 +304,31 @@ def _settle_one(session: Session, now: datetime, lead: Lead, attempt_id: str) ->
 
 
 def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job) -> bool:
-    if not attempt.retryable or job.cancel_requested_at is not None or attempt.go_ordered_at is not None:
+    if job.cancel_requested_at is not None:
         return False
-    if (attempt.number or 0) > MOST_FREE_RETRIES:
+    started = attempt.go_ordered_at is not None
+    if not (_failed_as_wanted(attempt, job) if started else attempt.retryable):
+        return False
+    alike = Attempt.go_ordered_at.is_not(None) if started else Attempt.go_ordered_at.is_(None)
+    tries = session.execute(
+        select(func.count()).where(Attempt.job_id == job.id, Attempt.number.is_not(None), alike)
+    ).scalar_one()
+    if tries > (job.retries if started else MOST_FREE_RETRIES):
         return False
     left = job.max_cost - admission.spent(session, now, job.id)
     row = session.execute(select(Instance).where(Instance.attempt_id == attempt.id)).scalar_one()
     return row.price is not None and not money.too_little(left, row.price, row.minimum_minutes)
+
+
+def _failed_as_wanted(attempt: Attempt, job: Job) -> bool:
+    """Whether a command that was started ended in a way in which its job is to be tried again.
+
+    One that was told to stop and then lost its machine was to end anyway. Where a machine got the order to
+    start it and was never heard of again, it counts as lost.
+    """
+    cause = "lost" if attempt.outcome in (None, "boot_timeout") else attempt.outcome
+    succeeded = cause == "exit_code" and attempt.exit_code == 0
+    return cause in job.retry_on.split(",") and not succeeded and attempt.stop_cause is None
 
 
 def _pause(tries: int) -> timedelta:

@@ -176,6 +176,8 @@ def _job(
         max_cost_source=job.max_cost_source,
         max_runtime=job.max_runtime,
         max_runtime_source=job.max_runtime_source,
+        retries=job.retries,
+        retry_on=tuple(job.retry_on.split(",")),
         cancel_requested=job.cancel_requested_at is not None,
         submitted_at=job.submitted_at,
         started_at=job.started_at,

@@ -133,6 +133,8 @@ def _row(spec: Spec, now: datetime) -> dict[str, Any]:
         "max_cost_source": spec.max_cost_source,
         "max_runtime": spec.max_runtime,
         "max_runtime_source": spec.max_runtime_source,
+        "retries": spec.retries,
+        "retry_on": ",".join(spec.retry_on),
         "state": next_state(None, Event.SUBMITTED, Who.PERSON).value,
         "not_before": AT_ONCE,
         "submitted_at": now,

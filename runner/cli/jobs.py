@@ -37,6 +37,14 @@ Image = Annotated[str | None, typer.Option("--image", help="Image, by name or id
 Env = Annotated[list[str] | None, typer.Option("--env", metavar="KEY=VALUE", help="Repeatable.")]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", metavar="FILE", help="Lines of KEY=VALUE.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be rented; rent nothing.")]
+Retries = Annotated[
+    str | None,
+    typer.Option("--retries", metavar="N", help="How often to try again once the command was started."),
+]
+RetryOn = Annotated[
+    str | None,
+    typer.Option("--retry-on", metavar="REASON,…", help="Try again for these: lost, exit_code (both)."),
+]
 Key = Annotated[
     str | None, typer.Option("--key", help="The same key again returns the job that has it already.")
 ]
@@ -56,6 +64,8 @@ def submit(
     image: Image = None,
     env: Env = None,
     env_file: EnvFile = None,
+    retries: Retries = None,
+    retry_on: RetryOn = None,
     dry_run: DryRun = False,
     key: Key = None,
     json: Json = False,
@@ -65,7 +75,20 @@ def submit(
     Example: runner submit --gpu gpu_1x_l40 --max-cost 5 -- python train.py
     """
     with Client() as client:
-        spec = _spec(client, command, gpu, name, max_cost, max_runtime, image, env, env_file, key)
+        spec = _spec(
+            client,
+            command,
+            env,
+            env_file,
+            gpu=gpu,
+            name=name,
+            max_cost=max_cost,
+            max_runtime=max_runtime,
+            image=image,
+            key=key,
+            retries=retries,
+            retry_on=retry_on,
+        )
         if dry_run:
             plan.say(client, spec, json)
             return
@@ -90,6 +113,8 @@ def run(
     image: Image = None,
     env: Env = None,
     env_file: EnvFile = None,
+    retries: Retries = None,
+    retry_on: RetryOn = None,
     dry_run: DryRun = False,
     key: Key = None,
     json: Json = False,
@@ -101,7 +126,20 @@ def run(
     Example: runner run --gpu gpu_1x_l40 --max-cost 1 -- nvidia-smi
     """
     with Client() as client:
-        spec = _spec(client, command, gpu, name, max_cost, max_runtime, image, env, env_file, key)
+        spec = _spec(
+            client,
+            command,
+            env,
+            env_file,
+            gpu=gpu,
+            name=name,
+            max_cost=max_cost,
+            max_runtime=max_runtime,
+            image=image,
+            key=key,
+            retries=retries,
+            retry_on=retry_on,
+        )
         if dry_run:
             plan.say(client, spec, json)
             return
@@ -279,23 +317,10 @@ def _say_namesakes(client: Client, names: list[str], ids: list[str]) -> None:
 def _spec(
     client: Client,
     command: list[str],
-    gpu: str | None,
-    name: str | None,
-    max_cost: str | None,
-    max_runtime: str | None,
-    image: str | None,
     env: list[str] | None,
     env_file: Path | None,
-    key: str | None,
+    **options: str | None,
 ) -> Spec:
-    options = {
-        "gpu": gpu,
-        "name": name,
-        "max_cost": max_cost,
-        "max_runtime": max_runtime,
-        "image": image,
-        "key": key,
-    }
     given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
     if env or env_file is not None:
         given["env"] = {**(read_env_file(env_file) if env_file is not None else {}), **_env(env or [])}

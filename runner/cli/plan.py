@@ -47,9 +47,9 @@ def say(client: Client, spec: Spec, json: bool) -> None:
 
 
 def _worst(client: Client, spec: Spec, price: int) -> int:
-    """The most that a job can cost: attempts that never start its command, and one that runs to its end."""
+    """The most that a job can cost: attempts that never start its command, and those that run to its end."""
     boot = client.settings.boot_timeout + money.ENDING_SECONDS
     meter = money.Meter()
-    for seconds in (*[boot] * MOST_FREE_RETRIES, boot + spec.max_runtime):
+    for seconds in (*[boot] * MOST_FREE_RETRIES, *[boot + spec.max_runtime] * (1 + spec.retries)):
         meter.add(max(-(-seconds // 60), client.settings.billing_minimum_minutes), price)
     return min(spec.max_cost, meter.micros)

@@ -39,6 +39,25 @@ def test_the_loss_of_the_machine_is_lost(shared: Installation) -> None:
     shared.nothing_left()
 
 
+def test_a_lost_machine_and_an_exit_code_are_tried_again_where_that_is_wanted(shared: Installation) -> None:
+    """Lost once, failed once, and then it works; the log has all three, one after the other."""
+    job_id = shared.submit(
+        'echo "attempt $RUNNER_ATTEMPT"; case $RUNNER_ATTEMPT in 1) sleep 1000;; 2) exit 9;; esac', retries=3
+    )
+    job = shared.until(job_id, "running")
+    with shared.quick() as client:
+        lines = client.get(job_id).logs(follow=True)
+        assert next(lines) == "attempt 1"
+        shared.sim.vanish(job["attempts"][0]["instance_uuid"])
+        assert list(lines) == ["attempt 2", "attempt 3"]
+    job = shared.final(job_id)
+    assert (job["state"], job["exit_code"], job["retries"]) == ("succeeded", 0, 3)
+    ends = [(attempt["outcome"], attempt["exit_code"]) for attempt in job["attempts"]]
+    assert ends == [("lost", None), ("exit_code", 9), ("exit_code", 0)]
+    assert shared.log(job_id) == b"attempt 1\nattempt 2\nattempt 3\n"
+    shared.nothing_left()
+
+
 def test_a_dropped_connection_disturbs_nothing(shared: Installation) -> None:
     job_id, uuid = _running(shared, "echo begun; for i in 1 2 3 4 5 6 7 8; do sleep 0.25; echo $i; done")
     shared.sim.drop_ssh(uuid)

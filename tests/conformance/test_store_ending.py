@@ -320,6 +320,91 @@ def test_nothing_is_tried_again_after_go(world: World) -> None:
     assert (view.state, view.reason) == (State.FAILED, "boot_timeout")
 
 
+def _tried_again(world: World, job_id: str, cause: str, code: int | None = None) -> bool:
+    """Run and end the next attempt; whether another one follows."""
+    _, attempt_id, lease = world.run(job_id)
+    world.finish(attempt_id, lease, cause=cause, exit_code=code)
+    _settled(world)
+    world.clock.advance(76)
+    world.heartbeat()
+    return world.show(job_id).state is State.QUEUED
+
+
+def test_a_started_command_is_tried_again_as_often_as_wanted(world: World) -> None:
+    job_id = submissions.submit(world.db, [spec(retries=2)])[0].id
+    assert _tried_again(world, job_id, "exit_code", 3)
+    between = world.show(job_id)
+    assert (between.exit_code, between.reason, between.finished_at) == (None, None, None)
+    assert "exit_code" in (between.detail or "")
+    assert _tried_again(world, job_id, "lost")
+    assert not _tried_again(world, job_id, "exit_code", 4)
+    view = world.show(job_id)
+    assert (view.state, view.reason, view.exit_code) == (State.FAILED, "exit_code", 4)
+    assert [(item.number, item.exit_code, item.outcome) for item in view.attempts] == [
+        (1, 3, "exit_code"),
+        (2, None, "lost"),
+        (3, 4, "exit_code"),
+    ]
+
+
+def test_the_first_success_is_the_end(world: World) -> None:
+    job_id = submissions.submit(world.db, [spec(retries=2)])[0].id
+    assert _tried_again(world, job_id, "exit_code", 1)
+    assert not _tried_again(world, job_id, "exit_code", 0)
+    view = world.show(job_id)
+    assert (view.state, view.exit_code, len(view.attempts)) == (State.SUCCEEDED, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "cause", "again"),
+    [
+        ("lost", "exit_code", False),
+        ("lost", "lost", True),
+        ("exit_code", "exit_code", True),
+        ("exit_code", "lost", False),
+        ("lost,exit_code", "max_runtime", False),
+        ("lost,exit_code", "max_cost", False),
+        ("lost,exit_code", "cancelled_by_user", False),
+    ],
+)
+def test_only_for_the_reasons_that_were_named(world: World, retry_on: str, cause: str, again: bool) -> None:
+    job_id = submissions.submit(world.db, [spec(retries=1, retry_on=tuple(retry_on.split(",")))])[0].id
+    assert _tried_again(world, job_id, cause, 1) is again
+
+
+def test_attempts_that_never_started_use_up_no_retry(world: World) -> None:
+    job_id = submissions.submit(world.db, [spec(retries=1)])[0].id
+    for _ in range(3):
+        world.boot(job_id)
+        world.clock.advance(901)
+        _settled(world)
+        world.clock.advance(76)
+        world.heartbeat()
+    assert _tried_again(world, job_id, "lost")
+    assert not _tried_again(world, job_id, "lost")
+    assert [item.number for item in world.show(job_id).attempts] == [1, 2, 3, 4, 5]
+
+
+def test_a_machine_that_vanishes_after_a_stop_is_not_tried_again(world: World) -> None:
+    job_id = submissions.submit(world.db, [spec(retries=1)])[0].id
+    _, attempt_id, lease = world.run(job_id)
+    attempts.order_stop(world.db, world.work(attempt_id), lease, "max_cost")
+    world.finish(attempt_id, lease, cause="lost", exit_code=None)
+    _settled(world)
+    assert world.show(job_id).state is State.FAILED
+
+
+def test_a_machine_that_got_the_order_and_was_never_heard_of_again_counts_as_lost(world: World) -> None:
+    job_id = submissions.submit(world.db, [spec(retries=1, retry_on=("lost",))])[0].id
+    _, attempt_id = world.boot(job_id)
+    lease = _attend(world, attempt_id)
+    deadline = world.clock.now + timedelta(seconds=3600)
+    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
+    world.clock.advance(901)
+    _settled(world)
+    assert world.show(job_id).state is State.QUEUED
+
+
 def test_a_distrusted_machine_is_not_tried_again(world: World) -> None:
     job_id, attempt_id = world.boot()
     attempts.finish(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import stat
 from contextlib import closing
@@ -68,8 +69,10 @@ def _words(database: Database) -> dict[str, list[str]]:
                 WHERE table_schema = 'public' AND table_name != 'alembic_version'"""
     with database.engine.connect() as connection:
         rows = connection.execute(text(query)).all()
+    # SQLite writes a column that came later behind the last one of before, on the same line.
+    between = re.compile(r"\n|, (?=[a-z_]+ [A-Z]+\b)")
     return {
-        name: sorted(line.strip().rstrip(",") for line in sql.splitlines() if line.strip())
+        name: sorted(line.strip().rstrip(",") for line in between.split(sql) if line.strip())
         for name, sql in rows
     }
 

@@ -19,7 +19,7 @@ from tests.properties import examples
 
 SOURCES = {
     name: "--" + name.replace("_", "-")
-    for name in ("gpu", "name", "max_cost", "max_runtime", "image", "env", "key")
+    for name in ("gpu", "name", "max_cost", "max_runtime", "image", "env", "key", "retries", "retry_on")
 }
 
 
@@ -107,7 +107,7 @@ def test_without_sources_the_keyword_is_named() -> None:
 
 
 def test_an_unknown_keyword() -> None:
-    refused("'retries'", retries=3)
+    refused("'again'", again=3)
 
 
 # ---- the command
@@ -309,3 +309,31 @@ def test_an_environment_file_that_is_not_there(tmp_path: Path) -> None:
         read_env_file(tmp_path)
     with pytest.raises(InvalidJob, match="is not a path"):
         read_env_file("a\0b")
+
+
+@pytest.mark.parametrize(("retries", "found"), [(0, 0), ("3", 3), (100, 100), (None, 0)])
+def test_retries(retries: object, found: int) -> None:
+    assert valid(retries=retries).retries == found
+
+
+@pytest.mark.parametrize("retries", [-1, 101, "many", "-1", "", "1.5", 1.5, True, "9" * 5000])
+def test_what_is_no_number_of_retries(retries: object) -> None:
+    refused("--retries must be a whole number from 0 to 100", retries=retries)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "found"),
+    [
+        (None, ("lost", "exit_code")),
+        ("lost", ("lost",)),
+        ("exit_code, lost,lost", ("exit_code", "lost")),
+        (["lost"], ("lost",)),
+    ],
+)
+def test_reasons_to_try_again(reasons: object, found: tuple[str, ...]) -> None:
+    assert valid(retry_on=reasons).retry_on == found
+
+
+@pytest.mark.parametrize("reasons", ["", "host_key", "lost,", [], [5], 5, "lost;exit_code"])
+def test_what_is_no_reason_to_try_again(reasons: object) -> None:
+    refused("--retry-on", retry_on=reasons)
