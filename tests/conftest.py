@@ -203,6 +203,8 @@ def _new_children(before: set[psutil.Process], simulated: bool) -> list[str]:
                 continue  # a machine of a simulated cloud that wider fixtures started
             if child.pid in (*_lasting_servers, prefork.pid()) or command.startswith("postgres: "):
                 continue  # a server that all tests share, or one of a server's own
+            if child.ppid() in _lasting_servers:
+                continue  # one of its own that bears the server's name still: nobody has logged in to it yet
         except psutil.Error:
             continue
         if not any(helper in command for helper in HELPERS):

@@ -36,7 +36,9 @@ WRONG_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "env with a bad name": ((*GPU, "--env", "1A=x", "--", "true"), "1A"),
     "env of ours": ((*GPU, "--env", "RUNNER_JOB_ID=x", "--", "true"), "RUNNER_JOB_ID"),
     "an env file that is not there": ((*GPU, "--env-file", "/no/such/file", "--", "true"), "/no/such/file"),
-    "an option of a later time": ((*GPU, "--retries", "3", "--", "true"), "--retries"),
+    "retries that are no number": ((*GPU, "--retries", "x", "--", "true"), "--retries must be"),
+    "a reason that is none": ((*GPU, "--retry-on", "idle", "--", "true"), "--retry-on knows"),
+    "an option of a later time": ((*GPU, "--sync-every", "5m", "--", "true"), "--sync-every"),
 }
 
 
