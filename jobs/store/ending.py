@@ -326,7 +326,7 @@ def _failed_as_wanted(attempt: Attempt, job: Job) -> bool:
     One that was told to stop and then lost its machine was to end anyway. Where a machine got the order to
     start it and was never heard of again, it counts as lost.
     """
-    cause = "lost" if attempt.outcome in (None, "boot_timeout") else attempt.outcome
+    cause = "lost" if attempt.outcome == "boot_timeout" else attempt.outcome
     succeeded = cause == "exit_code" and attempt.exit_code == 0
     return cause in job.retry_on.split(",") and not succeeded and attempt.stop_cause is None
 
