@@ -51,9 +51,9 @@ check: test lint types imports
 lock: .venv/ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q \
-	  pyproject.toml --extra postgres -o requirements.lock
+	  pyproject.toml --extra postgres --extra s3 -o requirements.lock
 	@$(BIN)/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q \
-	  pyproject.toml --extra postgres --group dev -c requirements.lock -o requirements-dev.lock
+	  pyproject.toml --extra postgres --extra s3 --group dev -c requirements.lock -o requirements-dev.lock
 	@$(BIN)/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q \
 	  --group build -c requirements-dev.lock -o requirements-build.lock
 
