@@ -10,6 +10,8 @@
     ├── JobExpired                                                                              exit 1
     ├── ServiceUnavailable                  no live worker, a service that is in the way        exit 3
     ├── DatabaseError                       cannot be reached, used or trusted                  exit 3
+    ├── ArtifactError                       the same of the artifact store                      exit 3
+    │   └── ArtifactMissing                 it does not hold what it should                     exit 3
     └── ApiError                            .status, an HTTP status or None                     exit 3
         ├── InvalidToken                    401
         │   └── ReadOnlyToken               403 on a call that changes something
@@ -96,6 +98,16 @@ class DatabaseError(RunnerError):
     """The database cannot be reached, used or trusted."""
 
     exit_code = 3
+
+
+class ArtifactError(RunnerError):
+    """The artifact store, which keeps workdirs and outputs, cannot be reached, used or trusted."""
+
+    exit_code = 3
+
+
+class ArtifactMissing(ArtifactError):
+    """The artifact store does not hold what it should hold."""
 
 
 class ApiError(RunnerError):

@@ -117,6 +117,12 @@ class Job(Base):
     # Defaults of the database's own: workers and submitters of before know nothing of these.
     retries: Mapped[int] = mapped_column(server_default="0")
     retry_on: Mapped[str] = mapped_column(String(200), server_default="lost,exit_code")
+    workdir: Mapped[str | None] = mapped_column(String(200))  # the tree, in the artifact store
+    workdir_files: Mapped[int | None]
+    workdir_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    setup: Mapped[str | None] = mapped_column(Text)  # a shell line that runs before the command
+    outputs: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))  # globs
+    sync_every: Mapped[int | None] = mapped_column(BigInteger)  # seconds
     state: Mapped[str] = mapped_column(String(12))
     reason: Mapped[str | None] = mapped_column(String(30))
     detail: Mapped[str | None] = mapped_column(Text)
@@ -185,6 +191,12 @@ class Attempt(Base):
     unreachable_since: Mapped[datetime | None]
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     log_end: Mapped[str | None] = mapped_column(Text)  # 'sealed', or what is missing
+    outputs_seconds: Mapped[int] = mapped_column(BigInteger, server_default="0")  # reserved before its expiry
+    outputs_until: Mapped[datetime | None]  # while it finishes: how long its outputs may take
+    outputs: Mapped[str | None] = mapped_column(String(200))  # the tree of the last whole copy
+    outputs_part: Mapped[str | None] = mapped_column(String(200))  # the tree of what came since
+    outputs_state: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    transfer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # what comes or goes now
     lease_owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -28,6 +28,8 @@ TERMINATE_SECONDS = 20
 """To have the machine's end accepted."""
 ENDING_SECONDS = GRACE_SECONDS + SEAL_SECONDS + TERMINATE_SECONDS
 """What an ending takes, reserved before an instance's expiry."""
+LEAST_OUTPUTS_SECONDS = 60
+"""The least that is reserved for outputs, where there are any; else it is a tenth of what is left."""
 LEAST_SECONDS = 60
 """A ceiling that leaves less than this between the deploy request and the deadline is refused."""
 
@@ -144,17 +146,31 @@ def paid_until(requested_at: datetime, remaining_micros: Micros, price_micros_pe
     return requested_at + timedelta(seconds=60 * min(minutes, FAR_MINUTES) - 1)
 
 
-def too_little(remaining_micros: Micros, price_micros_per_hour: int, minimum_minutes: int = 0) -> bool:
+def too_little(
+    remaining_micros: Micros, price_micros_per_hour: int, minimum_minutes: int = 0, *, outputs: bool = False
+) -> bool:
     """Whether *remaining_micros* pay neither for the billed minimum nor for a command of LEAST_SECONDS.
 
     Raises ValueError where the price is not positive.
     """
-    return affordable_minutes(remaining_micros, price_micros_per_hour) < least_minutes(minimum_minutes)
+    least = least_minutes(minimum_minutes, outputs=outputs)
+    return affordable_minutes(remaining_micros, price_micros_per_hour) < least
 
 
-def least_minutes(minimum_minutes: int = 0) -> int:
-    """How many minutes a ceiling must pay for, so that it is not refused."""
-    return max(minimum_minutes, -(-(LEAST_SECONDS + ENDING_SECONDS + 1) // 60))
+def least_minutes(minimum_minutes: int = 0, *, outputs: bool = False) -> int:
+    """How many minutes a ceiling must pay for, so that it is not refused; *outputs*: if there are any."""
+    ending = ENDING_SECONDS + (LEAST_OUTPUTS_SECONDS if outputs else 0)
+    return max(minimum_minutes, -(-(LEAST_SECONDS + ending + 1) // 60))
+
+
+def outputs_seconds(remaining_micros: Micros, price_micros_per_hour: int, by_time_seconds: int) -> int:
+    """What is reserved for outputs before the expiry: a tenth of what is left, in money or time.
+
+    *by_time_seconds*: how long an attempt may take by its ceiling in time. Raises ValueError where the price
+    is not positive.
+    """
+    paid = 60 * min(affordable_minutes(remaining_micros, price_micros_per_hour), FAR_MINUTES)
+    return max(LEAST_OUTPUTS_SECONDS, min(paid, by_time_seconds) // 10)
 
 
 def expiry_within(

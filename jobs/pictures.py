@@ -29,6 +29,10 @@ def job_json(view: JobView) -> dict[str, Any]:
         "max_runtime_source": view.max_runtime_source,
         "retries": view.retries,
         "retry_on": list(view.retry_on),
+        "workdir": None if view.workdir is None else dict(view.workdir),
+        "setup": view.setup,
+        "output": list(view.outputs),
+        "sync_every_seconds": view.sync_every,
         "cancel_requested": view.cancel_requested,
         "submitted_at": time_text(view.submitted_at),
         "started_at": time_text(view.started_at),
@@ -61,7 +65,16 @@ def _attempt_json(view: AttemptView) -> dict[str, Any]:
         "log": view.log_end,
         "host_key": view.host_key_check,
         "leak_suspected": view.leak_suspected,
+        "outputs": _outputs_json(view),
     }
+
+
+def _outputs_json(view: AttemptView) -> dict[str, Any] | None:
+    state = view.outputs_state
+    if state is None:
+        return None
+    kept = {name: state.get(name, 0) for name in ("files", "bytes")}
+    return {**kept, "complete": bool(state.get("complete")), "note": state.get("note"), "at": state.get("at")}
 
 
 def command_text(view: JobView) -> str:

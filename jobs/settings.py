@@ -30,7 +30,12 @@ LARGEST_FILE = 64 * 1024
 """Bytes of a file that holds one value; the largest ones, lists of keys, take a few thousand."""
 LARGEST_TOML = 1 << 20
 TOKEN_VARIABLE = "MASSED_COMPUTE_API_KEY"  # noqa: S105 - the name of the variable
-JOB_KEYS = frozenset({"gpu", "image", "max_cost", "max_runtime", "name", "env", "retries", "retry_on"})
+JOB_KEYS = frozenset(
+    {
+        *("gpu", "image", "max_cost", "max_runtime", "name", "env", "retries", "retry_on"),
+        *("workdir", "setup", "output", "sync_every"),
+    }
+)
 """What may stand in a working folder's ``runner.toml``."""
 
 
@@ -59,6 +64,7 @@ class Settings:
     ssh_port: int
     ssh_key: Path
     host_keys: Literal["verify", "accept-new"] | None
+    max_workdir_bytes: int
     max_log_bytes: int
     secret_key: Secret | None
     artifacts_url: str | None
@@ -75,6 +81,11 @@ class Settings:
     def served_by_workers(self) -> bool:
         """Whether workers make jobs happen (`runner worker`), not the service of one computer."""
         return bool(self.broker_url) or not self.on_sqlite
+
+    @property
+    def artifacts(self) -> str:
+        """Where workdirs and outputs are kept: a folder, or an address that fsspec knows."""
+        return self.artifacts_url or str(self.home / "artifacts")
 
     def required_token(self) -> Secret:
         """The API token. Raises InvalidToken where there is none."""
@@ -123,6 +134,8 @@ def load_settings(
             raise InvalidSettings(str(error)) from None
         if name == "database_url" and values.absolute_sqlite(value, Path("/")) != value:  # a relative one
             value = values.absolute_sqlite(value, _absolute(Path(), base, what))
+        if name == "artifacts_url" and "://" not in value:
+            value = str(_absolute(Path(value).expanduser(), base, what))
         found[name] = _absolute(value, base, what) if isinstance(value, Path) else value
     return Settings(**found, sources=sources)
 
@@ -194,6 +207,7 @@ _SETTINGS: Mapping[str, _Setting] = {
     "ssh_port": _Setting("RUNNER_SSH_PORT", 22, values.whole_number(1, 65_535)),
     "ssh_key": _Setting("RUNNER_SSH_KEY", None, values.read_path),
     "host_keys": _Setting("RUNNER_HOST_KEYS", None, values.read_host_keys),
+    "max_workdir_bytes": _Setting("RUNNER_MAX_WORKDIR_BYTES", 10 * 1024**3, parse_size),
     "max_log_bytes": _Setting("RUNNER_MAX_LOG_BYTES", 1024**3, parse_size),
     "secret_key": _Setting("RUNNER_SECRET_KEY", None, values.read_secret_keys, Secret.reveal),
     "artifacts_url": _Setting("RUNNER_ARTIFACTS_URL", None, values.read_artifacts_url),

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -27,6 +28,8 @@ LARGEST_ENV = 1024 * 1024
 LONGEST_NAME = 100
 LONGEST_KEY = 200
 MOST_RETRIES = 100
+MOST_OUTPUTS = 100
+LONGEST_GLOB = 1000
 RETRIABLE = ("lost", "exit_code")
 """Why a command that was started may be tried again. What failed before its start is so by itself."""
 
@@ -48,6 +51,19 @@ class JobSpec(TypedDict, total=False):
     key: str | None
     retries: int | None
     retry_on: str | Sequence[str] | None
+    workdir: str | PathLike[str] | None
+    setup: str | None
+    output: str | Sequence[str] | None
+    sync_every: str | int | timedelta | None
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A folder in the artifact store: its tree's key, how many files it has, and their bytes."""
+
+    key: str
+    files: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,12 @@ class Spec:
     key: str | None
     retries: int = 0
     retry_on: tuple[str, ...] = RETRIABLE
+    workdir: Packed | None = None
+    setup: str | None = field(default=None, repr=False)
+    outputs: tuple[str, ...] = ()
+    sync_every: int | None = None
+    folder: str | None = None
+    """The folder that becomes ``workdir`` once it is packed."""
 
     @property
     def command_text(self) -> str:
@@ -92,6 +114,7 @@ def validate(
         raise InvalidJob(
             f"There is no option {unknown[0]!r}; there are: {', '.join(JobSpec.__annotations__)}."
         )
+    outputs = _outputs(*reader.get("output"))
     max_cost, cost_source = reader.get("max_cost")
     max_runtime, runtime_source = reader.get("max_runtime")
     return Spec(
@@ -113,6 +136,10 @@ def validate(
         key=_printable(*reader.get("key"), LONGEST_KEY),
         retries=_retries(*reader.get("retries")),
         retry_on=_retry_on(*reader.get("retry_on")),
+        setup=_setup(*reader.get("setup")),
+        outputs=outputs,
+        sync_every=_sync_every(*reader.get("sync_every"), outputs),
+        folder=_folder(*reader.get("workdir"), in_file=spec.get("workdir") is None),
     )
 
 
@@ -279,6 +306,65 @@ def _retry_on(value: object, what: str) -> tuple[str, ...]:
         if reason not in RETRIABLE:
             raise InvalidJob(f"{what} knows {' and '.join(RETRIABLE)}, and not {shown(reason)}.")
     return reasons
+
+
+def _setup(value: object, what: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidJob(f"{what} must be a shell command line, not {shown(value)}.")
+    if _size(value, what) > LONGEST_COMMAND:
+        raise InvalidJob(f"{what} is longer than 256 KiB; put it into a file of the --workdir.")
+    return value
+
+
+def _outputs(value: object, what: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    globs = [value] if isinstance(value, str) else value
+    if not isinstance(globs, Sequence) or not all(isinstance(glob, str) for glob in globs):
+        raise InvalidJob(f"{what} takes a text, or several, such as 'checkpoints/**'; not {shown(value)}.")
+    if len(globs) > MOST_OUTPUTS:
+        raise InvalidJob(f"{what} is given more than {MOST_OUTPUTS} times; `**` stands for many files.")
+    return tuple(dict.fromkeys(_glob(glob, what) for glob in globs))
+
+
+def _glob(glob: str, what: str) -> str:
+    parts = glob.split("/")
+    if not glob.strip() or _size(glob, what) > LONGEST_GLOB:
+        raise InvalidJob(f"{what} must name files, such as 'checkpoints/**'; not {shown(glob)}.")
+    if glob.startswith(("/", "~")) or ".." in parts:
+        raise InvalidJob(
+            f"{what} {shown(glob)} leaves the folder in which the command runs; name files below it."
+        )
+    if not any(part not in ("", ".") for part in parts):
+        return "**"
+    return glob
+
+
+def _sync_every(value: object, what: str, outputs: tuple[str, ...]) -> int | None:
+    if value is None:
+        return None
+    if not outputs:
+        raise InvalidJob(f"{what} needs --output: without it there is nothing to bring back.")
+    return parse_duration(value, what)  # type: ignore[arg-type]
+
+
+def _folder(value: object, what: str, in_file: bool) -> str | None:
+    if value is None:
+        return None
+    try:
+        folder = fspath(value) if isinstance(value, str | PathLike) else ""
+    except TypeError:
+        folder = ""
+    if not isinstance(folder, str) or not folder or "\0" in folder:
+        raise InvalidJob(f"{what} must be the path of a folder, not {shown(value)}.")
+    if in_file:
+        here = Path.cwd().resolve()
+        if not (here / folder).resolve().is_relative_to(here):
+            # Whoever wrote a cloned repository must not choose what of this computer is sent away.
+            raise InvalidJob(f"{what} must lie in the working folder; name another one with --workdir.")
+    return folder
 
 
 def _size(text: str, what: str) -> int:

@@ -104,6 +104,17 @@ def parse_size(value: str | int, what: str = "the size") -> int:
     return size
 
 
+def size_text(size: int) -> str:
+    """A number of bytes for people: ``512 B``, ``3.4 MiB``."""
+    if size < 1024:
+        return f"{size} B"
+    amount, units = size / 1024, ["KiB", "MiB", "GiB", "TiB"]
+    while amount >= 999.95 and len(units) > 1:
+        amount /= 1024
+        del units[0]
+    return f"{amount:.1f} {units[0]}"
+
+
 def shown(value: object) -> str:
     """A value as a message shows it: escaped where it is text, and never longer than a line."""
     try:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from jobs.states import FINAL, State
 
 
 @dataclass(frozen=True)
 class AttemptView:
-    """One try. ``cost`` is in micro-dollars; ``price`` in micro-dollars an hour; None is unknown."""
+    """One try. ``cost`` is in micro-dollars; ``price`` in micro-dollars an hour; None is unknown.
+
+    ``outputs``: the tree that has come back; ``outputs_state``: ``files``, ``bytes``, whether that is all
+    (``over``, ``complete``), and a ``note``; ``transfer``: ``what`` comes or goes, ``bytes`` ``of`` how many.
+    """
 
     id: str
     number: int
@@ -37,6 +43,9 @@ class AttemptView:
     log_end: str | None
     host_key_check: str | None
     leak_suspected: bool
+    outputs: str | None
+    outputs_state: Mapping[str, Any] | None
+    transfer: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,10 @@ class JobView:
     max_runtime_source: str
     retries: int
     retry_on: tuple[str, ...]
+    workdir: Mapping[str, int] | None
+    setup: str | None
+    outputs: tuple[str, ...]
+    sync_every: int | None
     cancel_requested: bool
     submitted_at: datetime
     started_at: datetime | None

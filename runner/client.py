@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
@@ -26,6 +27,8 @@ from jobs.errors import (
     JobExpired,
     JobFailed,
 )
+from jobs.files.portable import KIND, PATH
+from jobs.files.pull import pull
 from jobs.settings import Settings, job_defaults, load_settings
 from jobs.spec import JobSpec, Spec, validate
 from jobs.states import State
@@ -36,6 +39,7 @@ from jobs.store.news import News
 from jobs.store.schema import open_database
 from jobs.values import whole_number
 from jobs.views import AttemptView, Chunk, JobView
+from runner import folders
 from runner.follow import LogReader, Patience
 
 if TYPE_CHECKING:
@@ -61,6 +65,10 @@ class Options(TypedDict, total=False):
     key: str
     retries: int
     retry_on: str | Sequence[str]
+    workdir: str | PathLike[str]
+    setup: str
+    output: str | Sequence[str]
+    sync_every: str | int | timedelta
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,18 @@ class Job:
         )
         return pieces if raw else _lines(pieces)
 
+    def download(self, folder: str | PathLike[str]) -> list[Path]:
+        """Write what has come back of the job's outputs into *folder*; returns the paths of the files.
+
+        They are those of its last attempt that has any; while the job runs, what was synced last. Files that
+        are there already as they should be are left alone. Raises InvalidJob where there is nothing, or the
+        folder cannot be written to, and ArtifactError.
+        """
+        self.refresh()
+        _, store, tree = folders.outputs(self._view, self._client.settings)
+        pull(store, tree, Path(folder))
+        return [Path(folder) / entry[PATH] for entry in tree.entries if entry[KIND] != "d"]
+
     def wait(self, timeout: float | None = None) -> Job:
         """Wait until the job is final; *timeout* in seconds.
 
@@ -239,10 +259,14 @@ class Client:
         return self.submit_many([JobSpec(command=command, **options)])[0]
 
     def submit_many(self, specs: Iterable[JobSpec]) -> list[Job]:
-        """Queue many jobs in one transaction: all of them, or with InvalidJob none."""
+        """Queue many jobs in one transaction: all of them, or with InvalidJob none.
+
+        A folder that several of them have is read and stored once. Raises ArtifactError where it cannot be.
+        """
         defaults = job_defaults(home=self._settings.home)
         valid = [validate(spec, self._settings, defaults) for spec in specs]
         self._check_products(valid)
+        valid = folders.packed(valid, self._settings, self.database)
         submitted = submissions.submit(self.database, valid)
         ids = [item.id for item in submitted]
         try:
@@ -348,15 +372,16 @@ class Client:
 
     def _check_ceiling(self, spec: Spec, product: str, price: int) -> None:
         """Refuse a ceiling that would stop the command before it has had a minute, with the arithmetic."""
-        least = money.least_minutes(self._settings.billing_minimum_minutes)
+        least = money.least_minutes(self._settings.billing_minimum_minutes, outputs=bool(spec.outputs))
         minutes = money.affordable_minutes(spec.max_cost, price)
         if minutes < least:
             meter = money.Meter()
             meter.add(least, price)
+            ending = money.ENDING_SECONDS + (money.LEAST_OUTPUTS_SECONDS if spec.outputs else 0)
             raise InvalidJob(
                 f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for "
                 f"{minutes} whole min of {product} at ${money.format_usd(price)} an hour. A job needs "
-                f"{least}: {money.LEAST_SECONDS} s for its command and {money.ENDING_SECONDS} s for its end. "
+                f"{least}: {money.LEAST_SECONDS} s for its command and {ending} s for its end. "
                 f"Make it ${money.format_usd(meter.micros, 2)} or more."
             )
 

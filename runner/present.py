@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from jobs import money
 from jobs.pictures import command_text, job_json, time_text, usd
 from jobs.states import State
+from jobs.values import period, size_text
 from jobs.views import JobView
 
 __all__ = [
@@ -15,11 +18,13 @@ __all__ = [
     "facts",
     "job_json",
     "live_line",
+    "outputs_text",
     "receipt_line",
     "receipt_rows",
     "span",
     "state_text",
     "time_text",
+    "transfer_text",
     "unanswered",
     "usd",
 ]
@@ -56,12 +61,30 @@ def live_line(view: JobView, now: datetime) -> str:
         parts.append(view.detail or view.reason or "")
     if unanswered(view):
         parts.append("the deploy had no answer; looking for its machine on the account")
+    if last is not None and last.transfer is not None:
+        parts.append(transfer_text(last.transfer))
     if view.attempts:
         parts.append(f"${money.format_cost(view.cost)} so far")
     parts.append(f"ceiling ${money.format_usd(view.max_cost)}")
     if last is not None and last.leak_suspected:
         parts.append("leak suspected: its machine does not end")
     return " · ".join(parts)
+
+
+def transfer_text(transfer: Mapping[str, Any]) -> str:
+    """What comes or goes: ``bringing files 3.4 MiB of 1.0 GiB``."""
+    done, of = int(transfer.get("bytes", 0)), int(transfer.get("of", 0))
+    return f"{transfer.get('what')} {size_text(done)} of {size_text(of)}" if of else str(transfer.get("what"))
+
+
+def outputs_text(state: Mapping[str, Any] | None) -> str:
+    """What has come back of an attempt's outputs."""
+    if state is None:
+        return "nothing yet"
+    found = f"{count(int(state.get('files', 0)), 'file')}, {size_text(int(state.get('bytes', 0)))}"
+    if state.get("over"):
+        return f"{found}, " + ("complete" if state.get("complete") else f"not complete: {state.get('note')}")
+    return f"{found}, synced"
 
 
 def unanswered(view: JobView) -> bool:
@@ -115,6 +138,7 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
         ("ceiling", f"${money.format_usd(view.max_cost)} ({view.max_cost_source})"),
         ("max runtime", f"{span(view.max_runtime)} ({view.max_runtime_source})"),
         ("retries", f"{view.retries} ({', '.join(view.retry_on)})" if view.retries else "0"),
+        *_files(view),
         ("submitted", time_text(view.submitted_at) or "-"),
         ("started", time_text(view.started_at) or "-"),
         ("finished", time_text(view.finished_at) or "-"),
@@ -128,8 +152,25 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
             ("host key", last.host_key_check or "-"),
             ("log", f"{last.log_bytes} bytes" + (f", {last.log_end}" if last.log_end else "")),
         ]
+        if view.outputs:
+            rows.append(("outputs", outputs_text(last.outputs_state)))
+        if last.transfer is not None:
+            rows.append(("transfer", transfer_text(last.transfer)))
         if last.leak_suspected:
             rows.append(
                 ("leak", "suspected: the machine should be gone and is not; it is terminated again and again")
             )
+    return rows
+
+
+def _files(view: JobView) -> list[tuple[str, str]]:
+    rows = []
+    if view.workdir is not None:
+        files, size = view.workdir["files"], view.workdir["bytes"]
+        rows.append(("workdir", f"{count(files, 'file')}, {size_text(size)}"))
+    if view.setup is not None:
+        rows.append(("setup", view.setup))
+    if view.outputs:
+        every = f", synced every {period(view.sync_every)}" if view.sync_every is not None else ""
+        rows.append(("output", " ".join(view.outputs) + every))
     return rows

@@ -29,6 +29,7 @@ class Plan:
     """What is to be rented, and until when. ``price``: micro-dollars an hour.
 
     ``minimum_minutes``: what is billed at least. It is kept with the instance, for all who read its costs.
+    ``outputs_seconds``: what is reserved for its outputs before it expires.
     """
 
     product: str
@@ -40,6 +41,7 @@ class Plan:
     boot_deadline_at: datetime
     protocol: int
     minimum_minutes: int
+    outputs_seconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Candidate:
     image: str
     max_cost: int
     max_runtime: int
+    with_outputs: bool
     spent: int
     waits: int
     cancel_requested: bool
@@ -93,6 +96,7 @@ def candidate(db: Database, job_id: str) -> Candidate | None:
             job.image,
             job.max_cost,
             job.max_runtime,
+            bool(job.outputs),
             spent(session, now, job_id),
             job.waits,
             job.cancel_requested_at is not None,
@@ -135,6 +139,7 @@ def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits
                 protocol=plan.protocol,
                 created_at=now,
                 boot_deadline_at=plan.boot_deadline_at,
+                outputs_seconds=plan.outputs_seconds,
                 lease_owner=lease.owner,
                 lease_until=now + leases.LEASE,
                 fence=1,

@@ -95,6 +95,15 @@ def why_not(db: Database, owner: str) -> str | None:
     return None
 
 
+def differs(db: Database, name: str, texts: Sequence[str]) -> bool:
+    """Whether a worker that lives has something else for a setting than *texts*."""
+    with db.read() as session:
+        row = session.execute(select(Agreement)).scalar_one()
+        living = session.execute(select(Worker.id).where(leases.alive(db.now(session)))).scalars()
+        ours = [fingerprint(text, row.salt) for text in texts]
+        return any(row.prints.get(worker, {}).get(name, ours) != ours for worker in living)
+
+
 def anybody_notifies(db: Database) -> bool:
     """Whether a worker that lives has RUNNER_NOTIFY_URL."""
     with db.read() as session:

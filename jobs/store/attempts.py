@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from jobs import money
 from jobs.models import Attempt, Instance, Job
 from jobs.states import CAUSES, LIVE, Event, State
 from jobs.store import admission, doom, limits
@@ -27,6 +28,8 @@ class Work:
     """All that a holder needs to know of an attempt, its job and its instance.
 
     ``max_cost``, and ``spent`` by the job's other instances, in micro-dollars; ``price`` in those an hour.
+    ``workdir``, ``outputs``, ``outputs_part`` and ``resumes`` are keys of trees in the artifact store; the
+    last is what an earlier attempt of the job left.
     """
 
     attempt_id: str
@@ -55,6 +58,16 @@ class Work:
     stop_ordered_at: datetime | None
     cancel_requested: bool
     log_bytes: int
+    protocol: int
+    workdir: str | None
+    setup: str | None
+    output_globs: tuple[str, ...]
+    sync_every: int | None
+    outputs_seconds: int
+    outputs_until: datetime | None
+    outputs: str | None
+    outputs_part: str | None
+    resumes: str | None
     instance_name: str
     instance_state: str
     uuid: str | None
@@ -65,6 +78,11 @@ class Work:
     host: str | None
     port: int | None
     username: str | None
+
+    @property
+    def private(self) -> bool:
+        """Whether the machine is given more than a command: then it must have proved who it is."""
+        return self.workdir is not None or self.resumes is not None or bool(self.output_globs)
 
 
 def load(db: Database, attempt_id: str) -> Work | None:
@@ -107,6 +125,16 @@ def load(db: Database, attempt_id: str) -> Work | None:
             stop_ordered_at=attempt.stop_ordered_at,
             cancel_requested=job.cancel_requested_at is not None,
             log_bytes=attempt.log_bytes,
+            protocol=attempt.protocol,
+            workdir=job.workdir,
+            setup=job.setup,
+            output_globs=tuple(job.outputs or ()),
+            sync_every=job.sync_every,
+            outputs_seconds=attempt.outputs_seconds,
+            outputs_until=attempt.outputs_until,
+            outputs=attempt.outputs,
+            outputs_part=attempt.outputs_part,
+            resumes=_left_behind(session, job, attempt),
             instance_name=instance.name,
             instance_state=instance.state,
             uuid=instance.uuid,
@@ -120,11 +148,23 @@ def load(db: Database, attempt_id: str) -> Work | None:
         )
 
 
+def _left_behind(session: Session, job: Job, attempt: Attempt) -> str | None:
+    """The outputs of the last attempt before this one that left any, where they are synced."""
+    if job.sync_every is None:
+        return None
+    return session.execute(
+        select(Attempt.outputs)
+        .where(Attempt.job_id == job.id, Attempt.outputs.is_not(None), Attempt.number < attempt.number)
+        .order_by(Attempt.number.desc())
+        .limit(1)
+    ).scalar()
+
+
 def order_deploy(db: Database, work: Work, lease: AttemptLease) -> None:
     """Commit that the one deploy of this attempt is about to be sent. Raises Stale if it ever was before."""
     with db.write() as session:
         now = db.now(session)
-        _write(
+        write(
             session,
             work,
             lease,
@@ -152,7 +192,7 @@ def deploy_unknown(db: Database, work: Work, lease: AttemptLease) -> None:
     """The deploy had no answer: the listing will tell what happened."""
     with db.write() as session:
         now = db.now(session)
-        _write(session, work, lease, State.DEPLOYING, lease_owner=None, lease_until=None)
+        write(session, work, lease, State.DEPLOYING, lease_owner=None, lease_until=None)
         _write_instance(session, work, "intended", state="unknown", unknown_at=now)
 
 
@@ -190,7 +230,7 @@ def stop_unsent(db: Database, work: Work, lease: AttemptLease, cause: str, detai
     """A cancel or a ceiling met an attempt whose deploy was provably never sent."""
     with db.write() as session:
         now = db.now(session)
-        _write(session, work, lease, State.DEPLOYING, Attempt.deploy_ordered_at.is_(None))
+        write(session, work, lease, State.DEPLOYING, Attempt.deploy_ordered_at.is_(None))
         _move(session, now, Event.STOPPED, work, lease, State.DEPLOYING, Change(cause, detail))
         _write_instance(session, work, "intended", state="refused")
 
@@ -198,7 +238,7 @@ def stop_unsent(db: Database, work: Work, lease: AttemptLease, cause: str, detai
 def pin(db: Database, work: Work, lease: AttemptLease, host_key: str, check: str) -> None:
     """Keep the host key that later connections of this attempt must show."""
     with db.write() as session:
-        _write(session, work, lease, State.BOOTING, host_key=host_key, host_key_check=check)
+        write(session, work, lease, State.BOOTING, host_key=host_key, host_key_check=check)
 
 
 def order_go(db: Database, work: Work, lease: AttemptLease, deadline_at: datetime, cause: str) -> datetime:
@@ -208,7 +248,7 @@ def order_go(db: Database, work: Work, lease: AttemptLease, deadline_at: datetim
         cancelled = session.execute(select(Job.cancel_requested_at).where(Job.id == work.job_id)).scalar()
         if cancelled is not None:
             raise Stale
-        _write(
+        write(
             session,
             work,
             lease,
@@ -226,7 +266,10 @@ def started(db: Database, work: Work, lease: AttemptLease) -> None:
         now = db.now(session)
         first = session.execute(select(Job.started_at).where(Job.id == work.job_id)).scalar() or now
         change = Change(
-            None, "the command is running", job={"started_at": first}, attempt={"started_at": now}
+            None,
+            "the command is running",
+            job={"started_at": first},
+            attempt={"started_at": now, "transfer": None},
         )
         _move(session, now, Event.STARTED, work, lease, State.BOOTING, change)
 
@@ -235,7 +278,7 @@ def order_stop(db: Database, work: Work, lease: AttemptLease, cause: str) -> dat
     """Commit that the command is to be stopped; the first cause stays. Returns when it was ordered."""
     with db.write() as session:
         now = db.now(session)
-        _write(
+        write(
             session,
             work,
             lease,
@@ -258,8 +301,9 @@ def finish(
     exit_code: int | None = None,
     log_end: str | None = None,
     retryable: bool = False,
+    with_outputs: bool = False,
 ) -> None:
-    """The attempt's end, and the doom of its machine with it."""
+    """The attempt's end, and the doom of its machine with it; *with_outputs*: after these have come."""
     if cause not in CAUSES:  # a machine's own words are not ours to trust
         cause, detail = "lost", f"{detail} ({cause})"
     with db.write() as session:
@@ -267,15 +311,23 @@ def finish(
         attempt: dict[str, Any] = {"exit_code": exit_code, "retryable": retryable}
         if log_end is not None:
             attempt["log_end"] = log_end
+        attempt["transfer"] = None
+        if with_outputs:
+            expires_at = session.execute(
+                select(Instance.expires_at).where(Instance.attempt_id == work.attempt_id)
+            ).scalar_one()
+            last = expires_at - timedelta(seconds=money.TERMINATE_SECONDS)
+            attempt["outputs_until"] = min(now + timedelta(seconds=work.outputs_seconds), last)
         change = Change(cause, detail, job={"exit_code": exit_code}, attempt=attempt)
         _move(session, now, event, work, lease, state, change)
-        doom.of_attempt(session, now, work.attempt_id, cause)
+        if not with_outputs:
+            doom.of_attempt(session, now, work.attempt_id, cause)
 
 
 def note_unreachable(db: Database, work: Work, lease: AttemptLease, since: datetime | None) -> None:
     """Remember across holders since when nobody reaches the machine; None: it answers."""
     with db.write() as session:
-        _write(session, work, lease, None, unreachable_since=since)
+        write(session, work, lease, None, unreachable_since=since)
 
 
 def unreachable_since(db: Database, attempt_id: str) -> datetime | None:
@@ -305,9 +357,10 @@ def _move(
     )
 
 
-def _write(
+def write(
     session: Session, work: Work, lease: AttemptLease, state: State | None, *conditions: Any, **values: Any
 ) -> None:
+    """Change an attempt that its holder still holds. Raises Stale."""
     statement = update(Attempt).where(
         Attempt.id == work.attempt_id,
         Attempt.lease_owner == lease.owner,

@@ -19,7 +19,7 @@ from jobs.backoff import doubling
 from jobs.errors import DatabaseError
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State, final_event
-from jobs.store import admission, catalog, doom, leases, limits, outbox
+from jobs.store import admission, catalog, doom, files, leases, limits, outbox
 from jobs.store.admission import Limits
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
@@ -63,7 +63,7 @@ def enforce(db: Database, lead: Lead, awake_since: datetime | None = None) -> in
     for attempt_id in _overdue(db):
         with _one(db, attempt_id) as session:
             ended += _end_one(session, db.now(session), lead, attempt_id, awake_since)
-    return ended
+    return ended + files.give_up_late(db, lead)
 
 
 def settle(db: Database, lead: Lead) -> int:
@@ -131,9 +131,12 @@ def _to_attend(db: Database, session: Session, now: datetime, limit: int) -> lis
             or_(
                 Attempt.state == State.RUNNING,
                 (Attempt.state == State.BOOTING) & Instance.ready & (Instance.state == "live"),
+                (Attempt.state == State.FINISHING)
+                & (Attempt.outputs_until > now)
+                & (Instance.state == "live"),
             ),
         )
-        .order_by(Attempt.state != State.RUNNING, Attempt.created_at)
+        .order_by(Attempt.state == State.BOOTING, Attempt.created_at)
         .limit(limit)
     )
     return list(rows.scalars())
@@ -269,6 +272,13 @@ def _verdict_booting(
     before_go = attempt.go_ordered_at is None
     if not before_go and awake_since is not None and awake_since > now - AFTER_STOP:
         return None  # it may have been started, and have ended: somebody should ask there first
+    if attempt.boot_deadline_at < now and attempt.transfer is not None:
+        return (
+            Event.BOOT_FAILED,
+            "upload_failed",
+            "the files did not get on to the machine in time",
+            before_go,
+        )
     if attempt.boot_deadline_at < now:
         return Event.BOOT_FAILED, "boot_timeout", "the machine could not be reached in time", before_go
     if instance.expires_at < now + ENDING:  # boot timeout and run time are in it: only money ends earlier
@@ -280,6 +290,8 @@ def _settle_one(session: Session, now: datetime, lead: Lead, attempt_id: str) ->
     attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
     job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
     cause = attempt.outcome or "lost"
+    files.lose(session, attempt_id, "the machine was gone before all of them were here")
+    session.refresh(attempt)
     if _may_retry(session, now, attempt, job):
         pause = _pause(attempt.number or 1)
         change = Change(
@@ -317,7 +329,9 @@ def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job) -> b
         return False
     left = job.max_cost - admission.spent(session, now, job.id)
     row = session.execute(select(Instance).where(Instance.attempt_id == attempt.id)).scalar_one()
-    return row.price is not None and not money.too_little(left, row.price, row.minimum_minutes)
+    return row.price is not None and not money.too_little(
+        left, row.price, row.minimum_minutes, outputs=bool(job.outputs)
+    )
 
 
 def _failed_as_wanted(attempt: Attempt, job: Job) -> bool:

@@ -27,6 +27,8 @@ ADMISSION = timedelta(seconds=60)
 """A job's lease is not renewed: admission asks the API a few things, and is over, or was forgotten."""
 FORGOTTEN = timedelta(days=1)
 """How long the row of a worker that never signed off is kept."""
+STARTED = (State.RUNNING.value, State.FINISHING.value)
+"""Whoever takes these over needs no seat: they are on machines that cost, and soon over or under way."""
 WORKER_LOST = timedelta(seconds=45)
 """A worker that has not been heard of for three leases is taken for dead in what people see."""
 
@@ -41,6 +43,7 @@ class Held:
     cancel_requested: bool
     deadline_at: datetime | None
     deadline_cause: str | None
+    outputs_until: datetime | None = None
 
 
 def free_job(now: datetime) -> ColumnElement[bool]:
@@ -100,8 +103,8 @@ def take_attempts(
             .order_by(Attempt.id)
             .with_for_update()
         ).all()
-        running = [row.id for row in rows if row.state == State.RUNNING]
-        others = [row.id for row in rows if row.state != State.RUNNING]
+        running = [row.id for row in rows if row.state in STARTED]
+        others = [row.id for row in rows if row.state not in STARTED]
         taken = running + others[: max(0, room - len(running))]
         if not taken:
             return {}
@@ -115,9 +118,9 @@ def take_attempts(
 
 
 def running(db: Database, attempt_ids: Collection[str]) -> set[str]:
-    """Those whose command has been started and whose end has not been seen."""
+    """Those whose command has been started, and of which something is still on its machine."""
     with db.read() as session:
-        found = select(Attempt.id).where(Attempt.id.in_(attempt_ids), Attempt.state == State.RUNNING)
+        found = select(Attempt.id).where(Attempt.id.in_(attempt_ids), Attempt.state.in_(STARTED))
         return set(session.execute(found).scalars())
 
 
@@ -173,11 +176,12 @@ def _held(session: Session, owner: str) -> list[Held]:
             Job.cancel_requested_at,
             Attempt.deadline_at,
             Attempt.deadline_cause,
+            Attempt.outputs_until,
         )
         .join(Job, Job.id == Attempt.job_id)
         .where(Attempt.lease_owner == owner)
     )
-    return [Held(r[0], r[1], r[2], r[3] is not None, r[4], r[5]) for r in rows]
+    return [Held(r[0], r[1], r[2], r[3] is not None, r[4], r[5], r[6]) for r in rows]
 
 
 def lead(db: Database, owner: str) -> Lead | None:
@@ -211,7 +215,7 @@ def next_end(db: Database, owner: str) -> float | None:
     """In how many seconds the first lease of another worker is over, if not renewed; None: none is held."""
     with db.read() as session:
         attempts = select(func.min(Attempt.lease_until)).where(
-            Attempt.lease_owner != owner, Attempt.state.in_((State.BOOTING, State.RUNNING))
+            Attempt.lease_owner != owner, Attempt.state.in_((State.BOOTING, *STARTED))
         )
         leader = select(func.min(Leader.until)).where(Leader.owner != owner)
         ends = [session.execute(query).scalar() for query in (attempts, leader)]

@@ -178,6 +178,12 @@ def _job(
         max_runtime_source=job.max_runtime_source,
         retries=job.retries,
         retry_on=tuple(job.retry_on.split(",")),
+        workdir=None
+        if job.workdir is None
+        else {"files": job.workdir_files or 0, "bytes": job.workdir_bytes or 0},
+        setup=job.setup,
+        outputs=tuple(job.outputs or ()),
+        sync_every=job.sync_every,
         cancel_requested=job.cancel_requested_at is not None,
         submitted_at=job.submitted_at,
         started_at=job.started_at,
@@ -217,4 +223,7 @@ def _attempt(attempt: Attempt, instance: Instance, charge: meter.Charge, now: da
         log_end=attempt.log_end,
         host_key_check=attempt.host_key_check,
         leak_suspected=meter.leak_suspected(instance, now),
+        outputs=attempt.outputs,
+        outputs_state=attempt.outputs_state,
+        transfer=attempt.transfer,
     )

@@ -236,7 +236,10 @@ def _reprice(look: Look, row: Instance, attempt: Attempt) -> None:
     max_cost = look.session.execute(query).scalar_one()
     left = max_cost - admission.spent(look.session, look.now, attempt.job_id, but=row.id)
     row.expires_at = min(row.expires_at, money.paid_until(row.requested_at, left, row.price))
-    deadline = row.expires_at - timedelta(seconds=money.ENDING_SECONDS)
+    if attempt.outputs_until is not None:
+        last = row.expires_at - timedelta(seconds=money.TERMINATE_SECONDS)
+        attempt.outputs_until = min(attempt.outputs_until, last)
+    deadline = row.expires_at - timedelta(seconds=money.ENDING_SECONDS + attempt.outputs_seconds)
     if attempt.deadline_at is not None and deadline < attempt.deadline_at:
         attempt.deadline_at, attempt.deadline_cause = deadline, "max_cost"
 

@@ -79,7 +79,7 @@ def _submit(session: Session, now: datetime, specs: Sequence[Spec]) -> list[Subm
     for spec in specs:
         row = _row(spec, now)
         if spec.key is not None and (earlier := known.get(spec.key)) is not None:
-            if any(earlier[name] != row[name] for name in ("command", "products", "env")):
+            if any(earlier[name] != row[name] for name in ("command", "products", "env", "setup", "outputs")):
                 raise InvalidJob(
                     f"The key {spec.key!r} already belongs to job {earlier['id']}, "
                     "which runs something else; use another key."
@@ -101,7 +101,7 @@ def _by_key(session: Session, keys: list[str]) -> dict[str, dict[str, Any]]:
     known: dict[str, dict[str, Any]] = {}
     for start in range(0, len(keys), 500):
         found = session.execute(
-            select(Job.key, Job.id, Job.command, Job.products, Job.env).where(
+            select(Job.key, Job.id, Job.command, Job.products, Job.env, Job.setup, Job.outputs).where(
                 Job.key.in_(keys[start : start + 500])
             )
         ).mappings()
@@ -135,6 +135,12 @@ def _row(spec: Spec, now: datetime) -> dict[str, Any]:
         "max_runtime_source": spec.max_runtime_source,
         "retries": spec.retries,
         "retry_on": ",".join(spec.retry_on),
+        "workdir": spec.workdir.key if spec.workdir is not None else None,
+        "workdir_files": spec.workdir.files if spec.workdir is not None else None,
+        "workdir_bytes": spec.workdir.size if spec.workdir is not None else None,
+        "setup": spec.setup,
+        "outputs": list(spec.outputs) or None,
+        "sync_every": spec.sync_every,
         "state": next_state(None, Event.SUBMITTED, Who.PERSON).value,
         "not_before": AT_ONCE,
         "submitted_at": now,

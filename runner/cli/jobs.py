@@ -19,7 +19,8 @@ from jobs.store.news import News
 from jobs.values import parse_duration, shown
 from jobs.views import JobView
 from runner import daemon, present
-from runner.cli import output, plan, watch
+from runner.cli import files, plan, watch
+from runner.cli import output as out
 from runner.cli.options import Json
 from runner.client import Client
 from runner.follow import LogReader, Patience
@@ -45,6 +46,21 @@ RetryOn = Annotated[
     str | None,
     typer.Option("--retry-on", metavar="REASON,…", help="Try again for these: lost, exit_code (both)."),
 ]
+Workdir = Annotated[
+    str | None,
+    typer.Option("--workdir", metavar="DIR", help="A folder to take along; the command starts in it."),
+]
+Setup = Annotated[
+    str | None, typer.Option("--setup", metavar="COMMAND", help="Runs before the command, in its folder.")
+]
+Output = Annotated[
+    list[str] | None,
+    typer.Option("--output", metavar="GLOB", help="Files to bring back; repeatable. ** crosses folders."),
+]
+SyncEvery = Annotated[
+    str | None,
+    typer.Option("--sync-every", metavar="DURATION", help="Bring outputs back while it runs, so often."),
+]
 Key = Annotated[
     str | None, typer.Option("--key", help="The same key again returns the job that has it already.")
 ]
@@ -66,6 +82,10 @@ def submit(
     env_file: EnvFile = None,
     retries: Retries = None,
     retry_on: RetryOn = None,
+    workdir: Workdir = None,
+    setup: Setup = None,
+    output: Output = None,
+    sync_every: SyncEvery = None,
     dry_run: DryRun = False,
     key: Key = None,
     json: Json = False,
@@ -88,18 +108,22 @@ def submit(
             key=key,
             retries=retries,
             retry_on=retry_on,
+            workdir=workdir,
+            setup=setup,
+            output=output,
+            sync_every=sync_every,
         )
         if dry_run:
             plan.say(client, spec, json)
             return
-        submitted = submissions.submit(client.database, [spec])[0]
+        submitted = submissions.submit(client.database, [files.packed(client, spec)])[0]
         trouble = client.ring([submitted.id])
         try:
             if json:
-                output.print_json(present.job_json(reads.show(client.database, submitted.id)))
+                out.print_json(present.job_json(reads.show(client.database, submitted.id)))
             else:
-                output.line(submitted.id)
-            output.flush()
+                out.line(submitted.id)
+            out.flush()
         finally:  # also where standard output is broken: the job is there
             _say_submitted(client, spec, submitted, trouble)
 
@@ -115,6 +139,10 @@ def run(
     env_file: EnvFile = None,
     retries: Retries = None,
     retry_on: RetryOn = None,
+    workdir: Workdir = None,
+    setup: Setup = None,
+    output: Output = None,
+    sync_every: SyncEvery = None,
     dry_run: DryRun = False,
     key: Key = None,
     json: Json = False,
@@ -139,24 +167,28 @@ def run(
             key=key,
             retries=retries,
             retry_on=retry_on,
+            workdir=workdir,
+            setup=setup,
+            output=output,
+            sync_every=sync_every,
         )
         if dry_run:
             plan.say(client, spec, json)
             return
         watch.ensure_service(client)
-        submitted = submissions.submit(client.database, [spec])[0]
+        submitted = submissions.submit(client.database, [files.packed(client, spec)])[0]
         trouble = client.ring([submitted.id])
         try:
             _say_submitted(client, spec, submitted, trouble)
             view = watch.follow(client, submitted.id, to_stderr=json)
         except RunnerError as error:  # its own exit code would say that nothing was submitted
-            output.note(f"runner: {error}")
+            out.note(f"runner: {error}")
             watch.say_goes_on(submitted.id)
             raise SystemExit(watch.NO_CODE) from None
-        output.note(present.receipt_line(view))
+        out.note(present.receipt_line(view))
         watch.say_log_end(view)
         if json:
-            output.print_json(present.job_json(view))
+            out.print_json(present.job_json(view))
         raise SystemExit(watch.exit_code(view))
 
 
@@ -174,14 +206,14 @@ def ls(
     with Client() as client:
         views = client.views(state or None, limit)
         if json:
-            output.print_json([present.job_json(view) for view in views])
+            out.print_json([present.job_json(view) for view in views])
             return
         if not views:
-            output.note("There are no jobs yet; `runner run --help` shows how to start one.")
+            out.note("There are no jobs yet; `runner run --help` shows how to start one.")
             return
         now = client.database.clock()
         rows = [_row(view, now) for view in views]
-        output.table(("job", "name", "state", "product", "for", "cost", "ceiling", "command"), rows)
+        out.table(("job", "name", "state", "product", "for", "cost", "ceiling", "command"), rows)
 
 
 def show(job: Job, json: Json = False) -> None:
@@ -192,18 +224,18 @@ def show(job: Job, json: Json = False) -> None:
     with Client() as client:
         view = reads.show(client.database, reads.find(client.database, job))
         if json:
-            output.print_json(present.job_json(view))
+            out.print_json(present.job_json(view))
             return
         for label, value in present.facts(view, client.database.clock()):
-            print(f"{label:<13} {output.clean(value)}")
+            print(f"{label:<13} {out.clean(value)}")
         print("\nhistory")
         for event in reads.history(client.database, view.id):
             said = " · ".join(part for part in (event.event, event.detail) if part)
-            print(f"  {present.time_text(event.at)}  {event.to_state:<10} {output.clean(said)}")
+            print(f"  {present.time_text(event.at)}  {event.to_state:<10} {out.clean(said)}")
         if view.attempts:
             print("\nreceipt")
-            output.table(("attempt", "product", "price", "billed", "cost"), present.receipt_rows(view))
-        print(f"\n{output.clean(present.receipt_line(view))}")
+            out.table(("attempt", "product", "price", "billed", "cost"), present.receipt_rows(view))
+        print(f"\n{out.clean(present.receipt_line(view))}")
 
 
 def logs(
@@ -219,7 +251,7 @@ def logs(
         db = client.database
         job_id = reads.find(db, job)
         reader = LogReader(db, job_id, attempt)
-        patience = Patience(db, output.note)
+        patience = Patience(db, out.note)
         with News(db, [job_id], log_of=job_id) as news:
             while True:
                 with patience.bearing():
@@ -230,7 +262,7 @@ def logs(
                         raise InvalidJob(f"Job {view.id} has {there}, and no number {attempt}.")
                     for chunk in chunks:
                         watch.write(chunk, sys.stdout)
-                    output.flush()
+                    out.flush()
                     if view.final or not follow:
                         break
                     patience.check()
@@ -260,15 +292,15 @@ def wait(
         except DatabaseError as error:
             if seconds is None or time.monotonic() < began + seconds:
                 raise
-            output.note(f"after {seconds:g} s: {error}")
+            out.note(f"after {seconds:g} s: {error}")
             raise SystemExit(watch.TIMED_OUT) from None
         if json:
-            output.print_json([present.job_json(view) for view in views])
+            out.print_json([present.job_json(view) for view in views])
         else:
             for view in views:
-                output.note(present.receipt_line(view))
+                out.note(present.receipt_line(view))
         if any(not view.final for view in views):
-            output.note(f"after {seconds:g} s not all of them are final")
+            out.note(f"after {seconds:g} s not all of them are final")
             raise SystemExit(watch.TIMED_OUT)
         if any(view.state is not State.SUCCEEDED for view in views):
             raise SystemExit(1)
@@ -296,22 +328,22 @@ def cancel(jobs: Jobs) -> None:
             before = reads.show(db, job_id)
             state = submissions.request_cancel(db, job_id)
             if before.final:
-                output.note(f"{job_id} is over already: {state}")
+                out.note(f"{job_id} is over already: {state}")
             elif state.final:
-                output.note(f"{job_id} is {state}")
+                out.note(f"{job_id} is {state}")
             else:
-                output.note(f"{job_id} is {state} and will be cancelled")
+                out.note(f"{job_id} is {state} and will be cancelled")
         _say_namesakes(client, jobs, ids)
         if any(not reads.show(db, job_id).final for job_id in ids) and not daemon.workers(db):
             nobody, command = daemon.nobody(db)
-            output.note(f"{nobody}, so nothing ends; start one with `{command}`")
+            out.note(f"{nobody}, so nothing ends; start one with `{command}`")
 
 
 def _say_namesakes(client: Client, names: list[str], ids: list[str]) -> None:
     """A name stands for its newest job; older ones of the same name may go on, and cost."""
     for view in client.views([state.value for state in State if not state.final]):
         if view.name in names and view.id not in ids:
-            output.note(f"{view.id}, which is also called {view.name!r}, is {view.state} and goes on")
+            out.note(f"{view.id}, which is also called {view.name!r}, is {view.state} and goes on")
 
 
 def _spec(
@@ -319,13 +351,16 @@ def _spec(
     command: list[str],
     env: list[str] | None,
     env_file: Path | None,
+    output: list[str] | None = None,
     **options: str | None,
 ) -> Spec:
     given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
+    if output:
+        given["output"] = output
     if env or env_file is not None:
         given["env"] = {**(read_env_file(env_file) if env_file is not None else {}), **_env(env or [])}
     spec = cast("JobSpec", {"command": command[0] if len(command) == 1 else command, **given})
-    sources = {option: "--" + option.replace("_", "-") for option in (*options, "env")}
+    sources = {option: "--" + option.replace("_", "-") for option in (*options, "env", "output")}
     return client.validate(spec, sources)
 
 
@@ -342,23 +377,23 @@ def _env(pairs: list[str]) -> dict[str, str]:
 def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted, trouble: str | None) -> None:
     job: Spec | JobView = spec
     if submitted.existed:
-        output.note(f"the key {spec.key!r} belongs to job {submitted.id} already, which stays as it is")
+        out.note(f"the key {spec.key!r} belongs to job {submitted.id} already, which stays as it is")
         job = reads.show(client.database, submitted.id)
-    output.note(
+    out.note(
         f"job {submitted.id} · ceiling ${money.format_usd(job.max_cost)} ({job.max_cost_source}) · "
         f"max runtime {present.span(job.max_runtime)} ({job.max_runtime_source})"
     )
     if trouble is not None:
-        output.note(trouble)
+        out.note(trouble)
     if not daemon.workers(client.database):
         nobody, command = daemon.nobody(client.database)
-        output.note(f"{nobody}; the job waits until you start one with `{command}`")
+        out.note(f"{nobody}; the job waits until you start one with `{command}`")
 
 
 def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView]:
     db = client.database
     end = None if timeout is None else time.monotonic() + timeout
-    patience = Patience(db, output.note)
+    patience = Patience(db, out.note)
     with db.answering_by(end), News(db, ids) as news:
         while True:
             with patience.bearing(end):
@@ -395,7 +430,7 @@ def _row(view: JobView, now: object) -> tuple[str, ...]:
 def _command(view: JobView) -> str:
     """The command: whole where a program reads it, its beginning where a person does."""
     text = present.command_text(view)
-    if not output.is_terminal(sys.stdout):
+    if not out.is_terminal(sys.stdout):
         return text
     first, *more = text.strip().splitlines()
     return first if len(first) <= COMMAND_COLUMNS and not more else f"{first[: COMMAND_COLUMNS - 1]}…"

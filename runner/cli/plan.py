@@ -6,8 +6,9 @@ from jobs import money
 from jobs.spec import Spec
 from jobs.store import catalog
 from jobs.store.ending import MOST_FREE_RETRIES
-from runner import present
+from runner import folders, present
 from runner.cli import output
+from runner.cli.files import say_workdir
 from runner.client import Client
 
 
@@ -20,7 +21,7 @@ def say(client: Client, spec: Spec, json: bool) -> None:
     product = spec.products[0]
     offer = kept[0].get(product) if kept is not None else None
     price = offer.price if offer is not None else None
-    found = {
+    found: dict[str, object] = {
         "product": product,
         "image": spec.image,
         "price_usd_per_hour": None if price is None else money.format_usd(price),
@@ -32,7 +33,11 @@ def say(client: Client, spec: Spec, json: bool) -> None:
         "max_runtime_source": spec.max_runtime_source,
         "inventory": "asked now" if fresh else "as it was seen last" if kept is not None else "not known",
     }
+    folder = folders.scan(spec, client.settings, "--workdir")
     if json:
+        if folder is not None:
+            files = [{"path": name, "bytes": facts.st_size} for name, facts in folder.files]
+            found["workdir"] = {"bytes": folder.size, "files": files}
         output.print_json(found)
         return
     stock = {True: "in stock", False: "out of stock", None: "stock not known"}[found["in_stock"]]  # type: ignore[index]
@@ -44,11 +49,15 @@ def say(client: Client, spec: Spec, json: bool) -> None:
     print(f"ceiling      ${found['max_cost_usd']} ({spec.max_cost_source})")
     print(f"max runtime  {present.span(spec.max_runtime)} ({spec.max_runtime_source})")
     print(f"inventory    {found['inventory']}")
+    if folder is not None:
+        say_workdir(folder)
 
 
 def _worst(client: Client, spec: Spec, price: int) -> int:
     """The most that a job can cost: attempts that never start its command, and those that run to its end."""
     boot = client.settings.boot_timeout + money.ENDING_SECONDS
+    if spec.outputs:
+        boot += money.outputs_seconds(spec.max_cost, price, client.settings.boot_timeout + spec.max_runtime)
     meter = money.Meter()
     for seconds in (*[boot] * MOST_FREE_RETRIES, *[boot + spec.max_runtime] * (1 + spec.retries)):
         meter.add(max(-(-seconds // 60), client.settings.billing_minimum_minutes), price)

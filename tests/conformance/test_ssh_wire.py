@@ -115,7 +115,7 @@ def test_a_channel_that_is_closed_before_the_peer_learns_of_new_keys(
         listening(talk) as port,
         connect(Address("127.0.0.1", port, "any"), key.private_path, pinned=None, timeout=20) as machine,
     ):
-        wire = machine._wire
+        wire = machine.wire
         assert isinstance(wire, Wire)
         for exchanges in (2, 3):
             answer = channel.run(wire, "there", "anything", seconds=20)

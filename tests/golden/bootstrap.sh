@@ -161,11 +161,11 @@ cat "$home/attest"
 go() {
 payload=$(cat)
 case $payload in
-'gpu-job-runner go 1 '*'
+'gpu-job-runner go '[12]' '*'
 end') ;;
 *)
 echo "refused $(state)"
-echo "supervisor: the payload is incomplete or not of protocol 1" >&2
+echo "supervisor: the payload is incomplete or not of protocol 1 or 2" >&2
 exit 1
 ;;
 esac
@@ -192,11 +192,13 @@ mask=$1 deadline=$5 cause=$6 grace=$7 limit=$8 kind=$9
 tail=$((limit / 2))
 [ "$tail" -le 16777216 ] || tail=16777216
 head=$((limit - tail))
-mkdir work && mkfifo pipe alive held kept.pipe over.pipe && : >log && echo "$head" >limit || exit 1
+if [ -d "$home/tree" ]; then mv "$home/tree" work; else mkdir work; fi || exit 1
+mkfifo pipe alive held kept.pipe over.pipe && : >log && echo "$head" >limit || exit 1
 for name in exit.new kept over sum front ender; do
 printf '%200s\n' '' >"$name" || exit 1
 done
 printf '%s\n' "$payload" | sed -n 3p | unbase64 >script || exit 1
+if [ "$4" = 2 ]; then printf '%s\n' "$payload" | sed -n 4p | unbase64 >setup || exit 1; fi
 exec 8<>held 9<>alive
 announce supervisor && flush script exit.new "$run" || exit 1
 [ "$(detach sh "$self" _keep "$deadline" "$cause" "$grace" 8>&- 9>&- </dev/null)" = kept ] || exit 1
@@ -233,7 +235,18 @@ PATH=${login:-$PATH}
 PYTHONUNBUFFERED=1
 export PATH PYTHONUNBUFFERED
 unset SSH_CLIENT SSH_CONNECTION SSH_TTY
+setup=
+[ ! -e "$run/setup" ] || setup=$run/setup
+set -- "$setup" "$shell" "$run/verdict" "$@"
 eval "$environment"
+if [ -n "$1" ]; then
+"$2" "$1" || {
+set -- "$?" "$3"
+ln -s setup_failed "$2" 2>/dev/null # unless a stop was first
+exit "$1"
+}
+fi
+shift 3
 exec "$@"
 }
 logger() {

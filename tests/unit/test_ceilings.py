@@ -68,6 +68,12 @@ def test_patience_begins_anew_where_nobody_looked_for_long() -> None:
     assert control.too_late
 
 
+def test_one_whose_outputs_are_on_their_way_is_not() -> None:
+    control = Control()
+    control.hear(_held(state="finishing", outputs_until=NOW + timedelta(minutes=1)), NOW)
+    assert not control.stale
+
+
 @pytest.mark.parametrize("held", [None, _held(state="finishing"), _held(state="ended")])
 def test_an_attempt_that_moved_on_is_let_go(held: Held | None) -> None:
     control = Control()
@@ -86,6 +92,7 @@ def _work(**values: Any) -> Work:
         "max_runtime": 3600,
         "price": 860_000,
         "spent": 0,
+        "outputs_seconds": 0,
     }
     return Work(**cast("dict[str, Any]", {**names, **standard, **values}))
 

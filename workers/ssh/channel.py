@@ -101,6 +101,12 @@ class Channel:
                     self._channel.sendall(data[start : start + PIECE_BYTES])
             self._channel.shutdown_write()
 
+    def send(self, data: bytes, seconds: float) -> None:
+        """Send *data*, which fits into a packet; *seconds*: how long the other end may take nothing."""
+        with mapped(self._where):
+            self._channel.settimeout(seconds)
+            self._channel.sendall(data)
+
     def stdout(self) -> bytes | None:
         """What has come; None: nothing yet; empty: nothing will come any more."""
         return self._take(self._channel.recv)

@@ -34,7 +34,7 @@ class Machine:
     """One persistent connection. ``host_key`` is "type base64", ``where`` is for sentences."""
 
     def __init__(self, wire: Wire, where: str, host_key: str) -> None:
-        self._wire = wire
+        self.wire = wire
         self.where = where
         self.host_key = host_key
 
@@ -46,7 +46,7 @@ class Machine:
 
     def close(self) -> None:
         """End the connection, and every wait on it. Any number of times."""
-        self._wire.close()
+        self.wire.close()
 
     def attestations(self, attempt_id: str) -> dict[str, str] | None:
         """The machine's host-key attestations by type; None where there are none, or none of our files."""
@@ -87,11 +87,11 @@ class Machine:
 
     def follower(self, attempt_id: str, offset: int) -> Channel:
         """The running `follow`; see workers.ssh.tail, which reads it."""
-        with channel.deadline(self._wire, self.where, QUESTION_SECONDS):
-            return Channel(self._wire, self.where, shell(attempt_id, "follow", offset))
+        with channel.deadline(self.wire, self.where, QUESTION_SECONDS):
+            return Channel(self.wire, self.where, shell(attempt_id, "follow", offset))
 
     def _run(self, line: str, *, stdin: bytes = b"", seconds: float = QUESTION_SECONDS) -> Answer:
-        return channel.run(self._wire, self.where, line, stdin=stdin, seconds=seconds)
+        return channel.run(self.wire, self.where, line, stdin=stdin, seconds=seconds)
 
     def _read(self, parse: Callable[[bytes], T], answer: bytes) -> T:
         try:

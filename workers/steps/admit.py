@@ -140,15 +140,18 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         detail = f"there is no image {job.image!r}; `runner images` shows those that there are ({names}, …)"
         raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
     left, minimum = job.max_cost - job.spent, ctx.settings.billing_minimum_minutes
-    if money.too_little(left, offer.price, minimum):
+    if money.too_little(left, offer.price, minimum, outputs=job.with_outputs):
         shown, price = money.format_usd(max(0, left)), money.format_usd(offer.price)
         detail = f"${shown} is left of the ceiling, too little for {product} at ${price} an hour"
         raise _Refused(Event.CEILING_TOO_SMALL, "max_cost", detail)
+    outputs = 0
+    if job.with_outputs:
+        outputs = money.outputs_seconds(left, offer.price, ctx.settings.boot_timeout + job.max_runtime)
     expires_at = money.expiry_within(
         now,
         boot_timeout_s=ctx.settings.boot_timeout,
         max_runtime_s=job.max_runtime,
-        ending_s=money.ENDING_SECONDS,
+        ending_s=money.ENDING_SECONDS + outputs,
         remaining_micros=left,
         price=offer.price,
         minimum_minutes=minimum,
@@ -163,6 +166,7 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         boot_deadline_at=now + timedelta(seconds=ctx.settings.boot_timeout),
         protocol=PROTOCOL,
         minimum_minutes=minimum,
+        outputs_seconds=outputs,
     )
 
 

@@ -20,6 +20,7 @@ from workers.steps.boot import Distrusted, boot
 from workers.steps.context import Context
 from workers.steps.control import Control
 from workers.steps.logbook import Logbook
+from workers.steps.outputs import Outputs
 from workers.steps.run import run
 
 log = logging.getLogger(__name__)
@@ -46,13 +47,14 @@ class _Visit:
         self.ctx, self.attempt_id, self.lease = ctx, attempt_id, lease
         self.control, self.book = control, book
         self.machine: Machine | None = None
+        self.outputs: Outputs | None = None
         self.failures = 0
         self.silent = False
 
     def stay(self) -> None:
         while not (self.control.stale or self.control.leaving):
             work = attempts.load(self.ctx.db, self.attempt_id)
-            if work is None or work.state not in (State.BOOTING, State.RUNNING):
+            if work is None or not _to_do(work):
                 return
             if work.state is State.RUNNING and self.control.too_late:
                 self._give_up(work)
@@ -77,6 +79,8 @@ class _Visit:
             self.machine = self._reach(work)
             if work.state is State.RUNNING and (self.failures or work.unreachable_since is not None):
                 self.machine.state(work.attempt_id)  # a login alone does not show that its supervisor answers
+        if work.state is State.FINISHING:
+            return self._outputs(work).last(self.machine, work)
         if work.state is State.BOOTING:
             self.failures = 0
             return not boot(self.ctx, work, self.lease, self.machine, self.control)
@@ -84,7 +88,14 @@ class _Visit:
         def stands() -> None:
             self._in_touch(work)
 
-        return run(self.ctx, work, self.lease, self.machine, self.control, self.book, stands)
+        with self._outputs(work).synced(self.machine):
+            run(self.ctx, work, self.lease, self.machine, self.control, self.book, stands)
+        return False
+
+    def _outputs(self, work: Work) -> Outputs:
+        if self.outputs is None:
+            self.outputs = Outputs(self.ctx, work, self.lease, self.control)
+        return self.outputs
 
     def _reach(self, work: Work) -> Machine:
         address = Address(work.host or "", work.port or self.ctx.settings.ssh_port, work.username or "ubuntu")
@@ -134,3 +145,10 @@ class _Visit:
             detail=sentence,
             log_end=None if booting else "incomplete: the machine's host key changed",
         )
+
+
+def _to_do(work: Work) -> bool:
+    """Whether there is something on the machine yet for an attendant: its command, or its outputs."""
+    if work.state is State.FINISHING:
+        return work.outputs_until is not None and work.instance_state == "live"
+    return work.state in (State.BOOTING, State.RUNNING)

@@ -13,9 +13,10 @@ from jobs.store import attempts, catalog
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease
 from workers.ssh.connect import Machine
+from workers.steps.bring import bring_files
 from workers.steps.context import Context
 from workers.steps.control import Control
-from workers.supervisor import attested, bootstrap_script, go_payload
+from workers.supervisor import PROTOCOL, attested, bootstrap_script, go_payload
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,14 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         attempts.pin(ctx.db, work, lease, machine.host_key, check)
     state = machine.state(work.attempt_id)
     if state.kind == "none":
+        if (work.workdir or work.resumes) and not bring_files(ctx, work, lease, machine, control):
+            return False
         deadline_at, cause = _deadline(ctx, work)
+        if deadline_at <= ctx.db.clock():
+            _no_time(ctx, work, lease)
+            return False
+        if work.setup is not None and work.protocol < PROTOCOL:
+            machine.bootstrap(bootstrap_script(work.attempt_id, ctx.key.public_line, work.attestation_key))
         now = attempts.order_go(ctx.db, work, lease, deadline_at, cause)
         answer = machine.go(work.attempt_id, _payload(ctx, work, now, deadline_at, cause))
         log.info("attempt %s: go: %s", work.attempt_id, "accepted" if answer.accepted else answer.state.kind)
@@ -67,7 +75,7 @@ def _check_host_key(ctx: Context, work: Work, machine: Machine, control: Control
 
     Returns how it was checked; None where the attendant was interrupted. Raises Distrusted.
     """
-    must = ctx.settings.host_keys == "verify"
+    must = (ctx.settings.host_keys or ("verify" if work.private else "accept-new")) == "verify"
     began = time.monotonic()
     brought = False
     while True:
@@ -99,12 +107,24 @@ def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
     if work.requested_at is not None and work.price:
         paid = money.paid_until(work.requested_at, work.max_cost - work.spent, work.price)
         expires_at = min(expires_at, paid)
-    by_money = expires_at - timedelta(seconds=money.ENDING_SECONDS)
+    by_money = expires_at - timedelta(seconds=money.ENDING_SECONDS + work.outputs_seconds)
     # Up to the next whole second: the machine counts in them, and a command must not lose a part of its time.
     by_time = (now + timedelta(seconds=work.max_runtime, microseconds=999_999)).replace(microsecond=0)
     if by_time <= by_money:
         return by_time, "max_runtime"
     return by_money, "max_cost"
+
+
+def _no_time(ctx: Context, work: Work, lease: AttemptLease) -> None:
+    attempts.finish(
+        ctx.db,
+        work,
+        lease,
+        Event.STOPPED,
+        state=State.BOOTING,
+        cause="max_cost",
+        detail="booting and bringing files took all the time that the ceiling can pay for",
+    )
 
 
 def _payload(ctx: Context, work: Work, now: datetime, deadline_at: datetime, cause: str) -> bytes:
@@ -120,8 +140,11 @@ def _payload(ctx: Context, work: Work, now: datetime, deadline_at: datetime, cau
         "RUNNER_GPU_COUNT": str(offer.gpus if offer is not None else 1),
         "RUNNER_DEADLINE": str(int(deadline_at.timestamp())),
     }
+    if work.resumes is not None:
+        env["RUNNER_RESUME"] = "1"
     return go_payload(
         command=work.command,
+        setup=work.setup,
         env=env,
         deadline_seconds=seconds,
         deadline_cause="max_cost" if cause == "max_cost" else "max_runtime",

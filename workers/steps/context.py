@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
+from jobs.files.store import Artifacts
 from jobs.settings import Settings
 from jobs.store.database import Database
 from workers.cloud.client import Cloud
@@ -40,3 +42,8 @@ class Context:
     owner: str
     bells: Bells
     stopping: threading.Event = field(default_factory=threading.Event)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Where workdirs and outputs are kept. Raises InvalidSettings and ArtifactError."""
+        return Artifacts(self.settings.artifacts)

@@ -30,7 +30,8 @@ class Control:
     def hear(self, held: Held | None, now: datetime) -> None:
         """Take what the database says of the attempt; None: it is not this attendant's any more."""
         awake = self._awake.look(now)
-        if held is None or held.state not in ATTENDED:
+        outputs = held is not None and held.state == State.FINISHING and held.outputs_until is not None
+        if held is None or (held.state not in ATTENDED and not outputs):
             self.stale = True
             self.interrupt.set()
             return

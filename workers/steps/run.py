@@ -76,6 +76,7 @@ def run(
 
 def _ended(ctx: Context, work: Work, lease: AttemptLease, sink: Sink, end: MachineState) -> None:
     stored = sink.flush()
+    with_outputs = bool(work.output_globs)
     if end.exit is None:
         attempts.finish(
             ctx.db,
@@ -86,6 +87,7 @@ def _ended(ctx: Context, work: Work, lease: AttemptLease, sink: Sink, end: Machi
             cause="lost",
             detail="the machine restarted, or lost what watches the command: how it ended is not known",
             log_end="incomplete: the machine does not know how much was written",
+            with_outputs=with_outputs,
         )
         return
     record = end.exit
@@ -97,8 +99,9 @@ def _ended(ctx: Context, work: Work, lease: AttemptLease, sink: Sink, end: Machi
         state=State.RUNNING,
         cause=record.cause,
         detail=describe(record, work.max_runtime, work.max_cost),
-        exit_code=record.code,
+        exit_code=None if record.cause == "setup_failed" else record.code,
         log_end=_log_end(ctx, work, sink, stored, record),
+        with_outputs=with_outputs,
     )
     log.info("attempt %s: %s", work.attempt_id, describe(record, work.max_runtime, work.max_cost))
 
@@ -150,6 +153,8 @@ def describe(record: ExitRecord, max_runtime: int, max_cost: int) -> str:
             return f"stopped before it could cost more than ${money.format_usd(max_cost)}, its max-cost"
         case "cancelled_by_user":
             return "stopped as its user asked"
+        case "setup_failed":
+            return f"its set-up command ended with {record.code}"
         case "lost":
             return "its supervisor was killed, and with it the knowledge of how the command ended"
         case _:

@@ -23,11 +23,13 @@ from workers.supervisor.attestation import (
 from workers.supervisor.build import (
     FOLDER,
     PROTOCOL,
+    agent_source,
     bootstrap_script,
     go_payload,
     shell,
     startup_command,
     supervisor_script,
+    transfer,
 )
 from workers.supervisor.errors import UnreadableAnswer
 
@@ -38,6 +40,7 @@ __all__ = [
     "GoAnswer",
     "MachineState",
     "UnreadableAnswer",
+    "agent_source",
     "attestation",
     "attested",
     "bootstrap_script",
@@ -50,4 +53,5 @@ __all__ = [
     "shell",
     "startup_command",
     "supervisor_script",
+    "transfer",
 ]

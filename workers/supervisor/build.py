@@ -8,6 +8,7 @@ with its environment, comes with `go` over standard input: nothing private is in
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from typing import Literal
 
 from workers.supervisor.attestation import key_block
 
-PROTOCOL = 1
+PROTOCOL = 2
+"""Of a machine that is set up now. It understands payloads of 1, which have no set-up command, as well."""
 FOLDER = ".gpu-job-runner"
 
 Verb = Literal["attest", "go", "state", "follow", "stop"]
@@ -82,6 +84,35 @@ def shell(attempt_id: str, verb: Verb, *args: str | int) -> str:
     return f'sh "$HOME/{FOLDER}/{_attempt(attempt_id)}/supervisor.sh" {words}'
 
 
+@cache
+def agent_source() -> bytes:
+    """The program with which files come and go, for ``transfer`` to read: it and the module that it needs."""
+    ours = {"jobs.files.portable": _HERE.parents[1] / "jobs" / "files" / "portable.py"}
+    modules = {name: path.read_text(encoding="utf-8") for name, path in ours.items()}
+    lines = [
+        "import sys, types",
+        f"modules = {json.dumps(modules)}",
+        "for name in ('jobs', 'jobs.files', *modules):",
+        "    sys.modules[name] = types.ModuleType(name)",
+        "    exec(compile(modules.get(name, ''), name, 'exec'), sys.modules[name].__dict__)",
+        "sys.modules['jobs.files'].portable = sys.modules['jobs.files.portable']",
+        f"agent = {json.dumps((_HERE / 'agent.py').read_text(encoding='ascii'))}",
+        "exec(compile(agent, 'agent', 'exec'), globals())",
+    ]
+    return "\n".join(lines).encode("ascii")
+
+
+def transfer(attempt_id: str, verb: Literal["receive", "send"]) -> str:
+    """The line that runs the agent; it reads the length of its own source, the source, then its work."""
+    stub = 'import sys; i = sys.stdin.buffer; exec(compile(i.read(int(i.readline())), "agent", "exec"))'
+    script = (
+        "p=$(command -v python3 || command -v /usr/bin/python3 || command -v python) || "
+        '{ echo "there is no python3 on the machine, which files need" >&2; exit 127; }; '
+        f'exec "$p" -I -S -c {shlex.quote(stub)} {verb} "$HOME/{FOLDER}/{_attempt(attempt_id)}"'
+    )
+    return f"sh -c {shlex.quote(script)}"
+
+
 def go_payload(
     *,
     command: str | Sequence[str],
@@ -90,24 +121,26 @@ def go_payload(
     deadline_cause: DeadlineCause,
     grace_seconds: int,
     max_log_bytes: int,
+    setup: str | None = None,
 ) -> bytes:
     """What `go` reads: ASCII; a header, the environment, the command, and a last line that proves it whole.
 
-    A str is a shell line, several words are run as they are. *deadline_seconds* remain from the moment the
-    machine reads this: no clocks are compared. Raises ValueError for what no process can be given (a NUL, a
-    name that is none, an empty command).
+    A str is a shell line, several words are run as they are; *setup* is a shell line that runs before.
+    *deadline_seconds* remain from the moment the machine reads this: no clocks are compared. Raises
+    ValueError for what no process can be given (a NUL, a name that is none, an empty command).
     """
     if isinstance(command, str):
         kind, script = "line", command + "\n"
     else:
         kind, script = "words", "set -- " + " ".join(_quoted(word) for word in command) + "\n"
-    if not command or "\0" in script:
+    if not command or "\0" in script or "\0" in (setup or ""):
         raise ValueError("the command is empty or holds a NUL")
     header = (
-        f"gpu-job-runner go {PROTOCOL} {max(0, int(deadline_seconds))} {deadline_cause} "
+        f"gpu-job-runner go {1 if setup is None else 2} {max(0, int(deadline_seconds))} {deadline_cause} "
         f"{max(0, int(grace_seconds))} {max(2, int(max_log_bytes))} {kind}"
     )
-    parts = [header, _encoded(_exports(env)), _encoded(script), "end", ""]
+    first = [] if setup is None else [_encoded(setup + "\n")]
+    parts = [header, _encoded(_exports(env)), _encoded(script), *first, "end", ""]
     return "\n".join(parts).encode("ascii")
 
 

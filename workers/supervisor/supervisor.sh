@@ -149,11 +149,11 @@ go() {
     # Read to the end first: a connection that breaks in the middle must not count as a start.
     payload=$(cat)
     case $payload in
-        'gpu-job-runner go 1 '*'
+        'gpu-job-runner go '[12]' '*'
 end') ;;
         *)
             echo "refused $(state)"
-            echo "supervisor: the payload is incomplete or not of protocol 1" >&2
+            echo "supervisor: the payload is incomplete or not of protocol 1 or 2" >&2
             exit 1
             ;;
     esac
@@ -184,11 +184,14 @@ supervise() {
     tail=$((limit / 2))
     [ "$tail" -le 16777216 ] || tail=16777216
     head=$((limit - tail))
-    mkdir work && mkfifo pipe alive held kept.pipe over.pipe && : >log && echo "$head" >limit || exit 1
+    # Files that were brought are the folder in which the command starts.
+    if [ -d "$home/tree" ]; then mv "$home/tree" work; else mkdir work; fi || exit 1
+    mkfifo pipe alive held kept.pipe over.pipe && : >log && echo "$head" >limit || exit 1
     for name in exit.new kept over sum front ender; do
         printf '%200s\n' '' >"$name" || exit 1
     done
     printf '%s\n' "$payload" | sed -n 3p | unbase64 >script || exit 1
+    if [ "$4" = 2 ]; then printf '%s\n' "$payload" | sed -n 4p | unbase64 >setup || exit 1; fi
     # Whoever reads these two pipes is told of our end, by whatever cause, by their end of file.
     exec 8<>held 9<>alive
     announce supervisor && flush script exit.new "$run" || exit 1
@@ -232,8 +235,19 @@ launch() {
     PYTHONUNBUFFERED=1
     export PATH PYTHONUNBUFFERED
     unset SSH_CLIENT SSH_CONNECTION SSH_TTY
+    setup=
+    [ ! -e "$run/setup" ] || setup=$run/setup
+    set -- "$setup" "$shell" "$run/verdict" "$@"
     # From here on the user's variables may replace ours: only the words are used.
     eval "$environment"
+    if [ -n "$1" ]; then
+        "$2" "$1" || {
+            set -- "$?" "$3"
+            ln -s setup_failed "$2" 2>/dev/null # unless a stop was first
+            exit "$1"
+        }
+    fi
+    shift 3
     exec "$@"
 }
 

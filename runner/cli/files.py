@@ -1,0 +1,89 @@
+"""Files at the command line: a folder on its way into the store, with a bar; `pull`, and its bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.files.pull import Progress, pull
+from jobs.files.workdir import Workdir
+from jobs.spec import Spec
+from jobs.store import reads
+from jobs.values import size_text
+from runner import folders, present
+from runner.cli import output
+from runner.cli.options import Json
+from runner.client import Client
+
+WORKDIR = {"workdir": "--workdir"}
+
+
+def packed(client: Client, spec: Spec) -> Spec:
+    """The job with its folder in the artifact store; a bar on standard error while that takes a while."""
+    if spec.folder is None:
+        return folders.packed([spec], client.settings, client.database, WORKDIR)[0]
+    with bar("packing") as progress:
+        found = folders.packed([spec], client.settings, client.database, WORKDIR, progress)[0]
+    if found.workdir is not None:
+        files = present.count(found.workdir.files, "file")
+        output.note(f"workdir {files}, {size_text(found.workdir.size)}")
+    return found
+
+
+def say_workdir(folder: Workdir) -> None:
+    """What of a folder would go, one line each, on standard output."""
+    links = [entry for entry in folder.others if entry[1] == "l"]
+    names = [(name, size_text(facts.st_size)) for name, facts in folder.files]
+    names += [(entry[0], f"link to {entry[5]}") for entry in links]
+    print(f"workdir      {present.count(len(names), 'file')}, {size_text(folder.size)}")
+    for name, what in sorted(names):
+        print(f"  {what:>12}  {output.clean(name)}")
+
+
+def pull_outputs(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made where it is not there.")],
+    attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Only this attempt's.")] = None,
+    json: Json = False,
+) -> None:
+    """Write what a job has brought back (--output) into a folder.
+
+    Example: runner pull my-training ./results
+    """
+    with Client() as client:
+        view = reads.show(client.database, reads.find(client.database, job))
+        last, store, tree = folders.outputs(view, client.settings, attempt)
+        with bar("pulling") as progress:
+            new = pull(store, tree, folder, progress)
+        state = last.outputs_state or {}
+        if json:
+            found = {"files": tree.files, "bytes": tree.size, "new_bytes": new, "attempt": last.number}
+            output.print_json({**found, "complete": bool(state.get("complete")), "note": state.get("note")})
+            return
+        there = f"{present.count(tree.files, 'file')}, {size_text(tree.size)}"
+        output.note(f"{there} of attempt {last.number} in {folder} ({size_text(new)} new)")
+        if not state.get("over"):
+            output.note(f"the job is {view.state}; this is what was synced last")
+        elif not state.get("complete"):
+            output.note(f"not complete: {state.get('note')}")
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Progress | None]:
+    """A bar of bytes on standard error; None where that is no terminal."""
+    if sys.stderr is None or not output.is_terminal(sys.stderr):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(what), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)

@@ -1,0 +1,113 @@
+"""Folders of jobs on their way into the artifact store, and outputs out of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from jobs.errors import InvalidJob, InvalidSettings
+from jobs.files import workdir
+from jobs.files.pull import Progress
+from jobs.files.store import Artifacts
+from jobs.files.tree import Tree
+from jobs.files.workdir import Workdir
+from jobs.settings import Settings
+from jobs.spec import Packed, Spec
+from jobs.store import agreement
+from jobs.store.database import Database
+from jobs.views import AttemptView, JobView
+
+
+def scan(spec: Spec, settings: Settings, what: str = "workdir") -> Workdir | None:
+    """What of a job's folder would go; None where it has none. Raises InvalidJob."""
+    if spec.folder is None:
+        return None
+    return workdir.scan(spec.folder, what, settings.max_workdir_bytes)
+
+
+def packed(
+    specs: Sequence[Spec],
+    settings: Settings,
+    db: Database,
+    sources: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> list[Spec]:
+    """The same jobs with their folders in the artifact store; each folder is read once.
+
+    Raises InvalidJob for a folder that cannot go, InvalidSettings where the workers would not find it, and
+    ArtifactError.
+    """
+    if not any(spec.folder is not None or spec.outputs for spec in specs):
+        return list(specs)
+    what = (sources or {}).get("workdir", "workdir")
+    check_store(settings, db)
+    store = Artifacts(settings.artifacts)
+    done: dict[str, Packed] = {}
+    found = []
+    for spec in specs:
+        if spec.folder is not None and spec.folder not in done:
+            done[spec.folder] = _pack(spec, settings, store, what, progress)
+        ready = None if spec.folder is None else done[spec.folder]
+        found.append(dataclasses.replace(spec, workdir=ready))
+    return found
+
+
+def _pack(spec: Spec, settings: Settings, store: Artifacts, what: str, progress: Progress | None) -> Packed:
+    folder = scan(spec, settings, what)
+    assert folder is not None
+    total, done = folder.size, 0
+
+    def more(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(done, total)
+
+    key, tree = workdir.pack(folder, store, settings.home / "cache" / "workdirs", what, more)
+    return Packed(key, tree.files, tree.size)
+
+
+def check_store(settings: Settings, db: Database) -> None:
+    """Raise InvalidSettings where what is stored here would not be found by those who need it."""
+    if not settings.served_by_workers:
+        return
+    if settings.artifacts_url is None:
+        raise InvalidSettings(
+            "Files of jobs go through a store that workers and submitters share: set RUNNER_ARTIFACTS_URL to "
+            "the same address everywhere, such as s3://bucket/prefix."
+        )
+    if agreement.differs(db, agreement.ARTIFACTS, [settings.artifacts_url]):
+        raise InvalidSettings(
+            "RUNNER_ARTIFACTS_URL is not that of the workers, so they would not find the files; set the same."
+        )
+
+
+def outputs(
+    view: JobView, settings: Settings, number: int | None = None
+) -> tuple[AttemptView, Artifacts, Tree]:
+    """The outputs of a job: those of its last attempt that has any, or of attempt *number*.
+
+    Raises InvalidJob where there are none, and ArtifactError.
+    """
+    having = [item for item in view.attempts if item.outputs is not None and number in (None, item.number)]
+    if not having:
+        raise NoOutputs(_why_none(view, number))
+    last = having[-1]
+    store = Artifacts(settings.artifacts)
+    assert last.outputs is not None
+    return last, store, store.tree(last.outputs)
+
+
+class NoOutputs(InvalidJob):
+    """There is nothing to pull."""
+
+    exit_code = 1
+
+
+def _why_none(view: JobView, number: int | None) -> str:
+    if not view.outputs:
+        return f"Job {view.id} was submitted without --output, so nothing was brought back."
+    which = f"attempt {number} of job {view.id}" if number is not None else f"job {view.id}"
+    if not view.final:
+        return f"Nothing of {which} is here yet; it is {view.state}."
+    return f"Nothing of {which} was brought back: {view.detail or view.reason}."

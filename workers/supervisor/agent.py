@@ -1,0 +1,332 @@
+"""The machine's end of a transfer of files: its source is sent with each call, for the machine's Python.
+
+    receive FOLDER   build FOLDER/tree from a tree and its pieces, which come on standard input
+    send FOLDER      send what matches of FOLDER/run/work, as pieces, on standard output
+
+What is said is a line of JSON each; where it says ``size``, so many bytes follow. A transfer that was cut off
+is begun again with the same words, and goes on where it was. Like ``portable``, which comes along, this must
+do with Python 3.8 and its standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+import zlib
+from subprocess import PIPE, run
+from typing import Any, Iterator, Sequence
+
+from jobs.files import portable
+from jobs.files.portable import KIND, MTIME, PATH, PIECE_BYTES, SIZE, Folder, Refused, Writer
+
+READ_BYTES = 1 << 20
+QUIET_SECONDS = 1.0
+"""While the command runs: a file that was written to so lately may not be whole."""
+
+
+class Left(Exception):
+    """Who called is gone."""
+
+
+def say(**words: Any) -> None:
+    """One line of JSON."""
+    sys.stdout.buffer.write(json.dumps(words, separators=(",", ":")).encode("ascii") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def hear() -> dict[str, Any]:
+    """The next line of JSON. Raises Left."""
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):
+        raise Left
+    found = json.loads(line)
+    assert isinstance(found, dict)
+    return found
+
+
+def take(size: int) -> bytes:
+    """So many bytes. Raises Left."""
+    data = sys.stdin.buffer.read(size)
+    if len(data) != size:
+        raise Left
+    return data
+
+
+def receive(home: str) -> None:
+    """Take a tree; a folder of another one, or of before a restart, is begun anew."""
+    head = hear()
+    found = json.loads(zlib.decompress(take(head["size"])))
+    sizes = [piece[2] for piece in found["pieces"]]
+    tree, new, mark = (os.path.join(home, name) for name in ("tree", "tree.new", "tree.mark"))
+    this = [head["id"], _boot_id()]
+    at = _mark(mark)
+    if at == [*this, "complete"] and os.path.isdir(tree):
+        say(complete=True)
+        return
+    if at[:2] != this or not os.path.isdir(new):
+        shutil.rmtree(tree, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
+        os.mkdir(new, 0o700)
+        at = [*this, 0]
+    done = int(at[2])
+    facts = os.statvfs(home)
+    zstd = shutil.which("zstd")
+    say(have=done, zstd=zstd is not None, free=facts.f_bavail * facts.f_frsize)
+    with Folder(new) as folder:
+        writer = Writer(folder, found["entries"], sizes)
+        if done == 0:
+            writer.begin()
+        while "end" not in (head := hear()):
+            index = head["piece"]
+            raw = _expand(head["encoding"], take(head["size"]), sizes[index], zstd)
+            if raw is None or len(raw) != sizes[index] or portable.digest(raw) != found["pieces"][index][1]:
+                raise Refused(f"piece {index} did not arrive as it was sent")
+            writer.piece(index, raw)
+            _set_mark(mark, [*this, index + 1])
+            say(done=index + 1)
+        writer.finish()
+    os.sync()
+    os.rename(new, tree)
+    _set_mark(mark, [*this, "complete"])
+    say(complete=True)
+
+
+def _expand(encoding: str, data: bytes, size: int, zstd: str | None) -> bytes | None:
+    if encoding == "zlib":
+        return zlib.decompressobj().decompress(data, size + 1)
+    if encoding == "zstd" and zstd is not None:
+        return run([zstd, "-d", "-q", "-c"], input=data, stdout=PIPE, check=False).stdout
+    return data
+
+
+def _boot_id() -> str:
+    """What is new after a restart, in which writes that nobody synced may have been lost."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "-"
+
+
+def _mark(path: str) -> list[Any]:
+    try:
+        with open(path, encoding="ascii") as file:
+            found = json.load(file)
+        return found if isinstance(found, list) and len(found) == 3 else [None, None, 0]
+    except (OSError, ValueError):
+        return [None, None, 0]
+
+
+def _set_mark(path: str, mark: list[Any]) -> None:
+    with open(path + ".new", "w", encoding="ascii") as file:
+        json.dump(mark, file)
+    os.replace(path + ".new", path)
+
+
+def send(home: str) -> None:
+    """Send what matches and is not there yet, a piece at a time; say of each file whether it was whole."""
+    head = hear()
+    known = json.loads(zlib.decompress(take(head["size"])))
+    work = os.path.join(home, "run", "work")
+    try:
+        folder = Folder(work)
+    except OSError:
+        folder = None
+    if folder is None:
+        _list([], head["globs"], [], [], [])
+        say(end=True, kept=[], torn=[])
+        return
+    with folder:
+        entries, unmatched, refused = _matched(folder, head["globs"])
+        busy = _busy(folder, entries) if head["running"] else set()
+        same, torn, first, rest = [], [], [], []
+        for number, entry in enumerate(entries):
+            size, mtime, got = known.get(entry[PATH], (None, None, 0))
+            if entry[KIND] != "f":
+                continue
+            looks_the_same = (size, mtime) == (entry[SIZE], entry[MTIME])
+            if looks_the_same and got == size:
+                same.append(number)
+            elif number in busy:
+                torn.append([number, "it is being written"])
+            elif looks_the_same and got:
+                first.append((number, got))
+            else:
+                rest.append((number, 0))
+        _list(entries, unmatched, refused, same, first)
+        _Sender(folder, entries, torn).all(first + rest)
+
+
+def _list(
+    entries: list[Any], unmatched: list[str], refused: list[Any], same: list[int], resumed: list[Any]
+) -> None:
+    listing = {
+        "entries": entries,
+        "unmatched": unmatched,
+        "refused": refused,
+        "same": same,
+        "resumed": resumed,
+    }
+    data = zlib.compress(json.dumps(listing, separators=(",", ":")).encode("ascii"), 1)
+    say(size=len(data))
+    sys.stdout.buffer.write(data)
+
+
+def _matched(folder: Folder, globs: Sequence[str]) -> tuple[list[Any], list[str], list[Any]]:
+    tests = portable.matcher(globs)
+    hit = [False] * len(tests)
+    entries: list[Any] = []
+    refused: list[Any] = []
+    for path, facts, target in portable.walk(folder.fd):
+        matches = [number for number, test in enumerate(tests) if test.match(path)]
+        if not matches:
+            continue
+        for number in matches:
+            hit[number] = True
+        kind = portable.kind_of(facts.st_mode)
+        try:
+            if kind is None:
+                raise Refused(f"{path!r} is {portable.what_is(facts.st_mode)}")
+            if kind == "l":
+                portable.check_link(path, target or "")
+        except Refused as error:
+            refused.append([path, str(error)])
+            continue
+        size = facts.st_size if kind == "f" else 0
+        entries.append([path, kind, facts.st_mode & 0o777, size, facts.st_mtime_ns, target, []])
+    return entries, [glob for number, glob in enumerate(globs) if not hit[number]], refused
+
+
+def _busy(folder: Folder, entries: list[Any]) -> set[int]:
+    """Which files somebody may be in the middle of writing."""
+    now = time.time()
+    by_inode: dict[tuple[int, int], int] = {}
+    found: set[int] = set()
+    for number, entry in enumerate(entries):
+        if entry[KIND] != "f":
+            continue
+        if -QUIET_SECONDS < now - entry[MTIME] / 1e9 < QUIET_SECONDS:
+            found.add(number)
+        try:
+            parent, name = folder.place(entry[PATH])
+            facts = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except (OSError, Refused):
+            continue
+        by_inode[facts.st_dev, facts.st_ino] = number
+    for pid in os.listdir("/proc") if os.path.isdir("/proc/self/fd") else ():
+        if pid.isdigit():
+            found.update(by_inode[inode] for inode in _written_by(pid) if inode in by_inode)
+    return found
+
+
+def _written_by(pid: str) -> Iterator[tuple[int, int]]:
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return  # it ended, or is somebody else's
+    for number in numbers:
+        try:
+            facts = os.stat(f"/proc/{pid}/fd/{number}")
+            with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
+                flags = [line.split()[1] for line in file if line.startswith("flags:")]
+        except (OSError, IndexError):
+            continue
+        if flags and int(flags[0], 8) & (os.O_WRONLY | os.O_RDWR):
+            yield facts.st_dev, facts.st_ino
+
+
+class _Sender:
+    """Fills pieces with files, and tells of each file how it went with the piece that holds its end."""
+
+    def __init__(self, folder: Folder, entries: list[Any], torn: list[Any]) -> None:
+        self._folder, self._entries = folder, entries
+        self._zstd = shutil.which("zstd")
+        self._raw = bytearray()
+        self._extents: list[list[int]] = []
+        self._kept: list[list[int]] = []
+        self._torn = torn
+
+    def all(self, files: list[tuple[int, int]]) -> None:
+        for number, start in files:
+            try:
+                self._file(number, start)
+            except (OSError, Refused) as error:
+                why = (error.strerror or "it failed").lower() if isinstance(error, OSError) else str(error)
+                self._torn.append([number, why])
+        self._flush()
+        say(end=True, kept=self._kept, torn=self._torn)
+
+    def _file(self, number: int, start: int) -> None:
+        entry = self._entries[number]
+        fd = self._folder.open_file(entry[PATH])
+        try:
+            before = os.fstat(fd)
+            if start and (before.st_size, before.st_mtime_ns) != (entry[SIZE], entry[MTIME]):
+                raise Refused("it changed while it was read")
+            at = start
+            while at < before.st_size:
+                data = os.pread(fd, min(READ_BYTES, before.st_size - at, PIECE_BYTES - len(self._raw)), at)
+                if not data:
+                    break
+                if self._extents and self._extents[-1][0] == number:
+                    self._extents[-1][2] += len(data)
+                else:
+                    self._extents.append([number, at, len(data)])
+                self._raw += data
+                at += len(data)
+                if len(self._raw) >= PIECE_BYTES and at < before.st_size:
+                    self._flush()
+            after = os.fstat(fd)
+        finally:
+            os.close(fd)
+        looks = (before.st_size, before.st_mtime_ns, before.st_ctime_ns)
+        if at != before.st_size or looks != (after.st_size, after.st_mtime_ns, after.st_ctime_ns):
+            raise Refused("it changed while it was read")
+        self._kept.append([number, before.st_mode & 0o777, before.st_size, before.st_mtime_ns])
+        if len(self._raw) >= PIECE_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._raw:
+            return
+        raw = bytes(self._raw)
+        encoding, data = portable.squeeze(raw, self._zstd)
+        say(
+            size=len(data),
+            raw=len(raw),
+            sha256=portable.digest(raw),
+            encoding=encoding,
+            extents=self._extents,
+            kept=self._kept,
+            torn=self._torn,
+        )
+        sys.stdout.buffer.write(data)
+        self._raw = bytearray()
+        self._extents, self._kept, self._torn = [], [], []
+
+
+def main() -> int:
+    """Do what the arguments say; what goes wrong is said in a word of the protocol."""
+    verb, home = sys.argv[1:3]
+    os.umask(0o077)
+    try:
+        {"receive": receive, "send": send}[verb](home)
+    except Left:
+        return 3
+    except BrokenPipeError:
+        os._exit(3)  # without the interpreter's own complaint about what was not flushed
+    except Refused as error:
+        say(error=str(error))
+        return 1
+    except OSError as error:
+        name = f"{error.filename!r}: " if isinstance(error.filename, (str, bytes)) else ""
+        say(error=f"{name}{(error.strerror or str(error)).lower()}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
