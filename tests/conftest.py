@@ -23,7 +23,7 @@ from jobs.store.schema import open_database
 from runner.sim.processes import MARKER
 from tests import prefork
 from tests.environ import OURS
-from tests.servers import NotInstalled, Postgres, Redis
+from tests.servers import S3, NotInstalled, Postgres, Redis
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -77,6 +77,13 @@ def postgres() -> Iterator[Postgres]:
 def redis() -> Iterator[Redis]:
     """One Redis for all tests of this process that leave it as they found it."""
     with _started(Redis) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """One S3 for all tests of this process; each has a bucket of its own."""
+    with _started(S3) as server:
         yield server
 
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -282,3 +283,44 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class S3(_Server):
+    """A server that speaks S3, in a process of its own: moto's, which forgets all when it ends."""
+
+    def url(self, bucket: str, prefix: str = "a prefix") -> str:
+        """The address of a new bucket's folder, as RUNNER_ARTIFACTS_URL takes it."""
+        import httpx
+
+        httpx.put(f"http://127.0.0.1:{self.port}/{bucket}").raise_for_status()
+        return f"s3://{bucket}/{prefix}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What finds it, for whoever speaks S3."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": "runner",
+            "AWS_SECRET_ACCESS_KEY": PASSWORD,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def answers(self, port: int) -> bool:
+        import httpx
+
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/moto-api/").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def _spawn(self, port: int) -> subprocess.Popen[bytes]:
+        if importlib.util.find_spec("moto") is None:
+            raise NotInstalled("moto is not installed")
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )

@@ -63,7 +63,10 @@ def load(data: bytes) -> Tree:
     """What ``dump`` wrote. Raises UnreadableTree."""
     try:
         unpacker = zlib.decompressobj()
-        found = json.loads(unpacker.decompress(data, LARGEST_DUMP))
+        text = unpacker.decompress(data, LARGEST_DUMP)
+        if not unpacker.eof:
+            raise UnreadableTree("it is not whole")
+        found = json.loads(text)
         if found["version"] != VERSION:
             raise UnreadableTree(f"it is of version {found['version']!r}")
         pieces = tuple(

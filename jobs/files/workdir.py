@@ -32,6 +32,8 @@ ALWAYS = frozenset({".git", ".venv", "__pycache__"})
 IGNORE_FILES = (".gitignore", ".runnerignore")
 MOST_ENTRIES = 1_000_000
 LARGEST_IGNORE = 1 << 20
+ALONE_BYTES = 2 << 20
+"""A file of this size has pieces of its own: a change of it, or of its neighbours, costs no others."""
 LEAST_PIECE = 512 << 10
 """A piece may end behind a file from here on; which names it ends behind, their checksums say."""
 SETTLED_SECONDS = 2.0
@@ -144,7 +146,7 @@ def plan(workdir: Workdir) -> Iterator[list[Slice]]:
     group: list[Slice] = []
     size = 0
     for name, facts in workdir.files:
-        if facts.st_size >= PIECE_BYTES:
+        if facts.st_size >= ALONE_BYTES:
             if group:
                 yield group
                 group, size = [], 0

@@ -124,7 +124,9 @@ def seen(look: Look, row: Instance, sight: Sighting) -> None:
     elif row.state == "doomed":
         return
     elif attempt is None or attempt.state in ("finishing", "ended"):
-        look.doom(row, "its attempt has ended")
+        until = None if attempt is None or attempt.state == "ended" else attempt.outputs_until
+        if until is None or until < look.now or sight.stopped or sight.failed:
+            look.doom(row, "its attempt has ended")
     elif attempt.state == State.BOOTING and (sight.failed or sight.stopped):
         detail = f"the machine did not boot: its status is {sight.status!r}"
         _end(look, Event.BOOT_FAILED, attempt, row, "deploy_failed", detail)

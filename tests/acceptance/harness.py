@@ -191,9 +191,15 @@ class Workers(Installation):
         *,
         count: int = 2,
     ) -> None:
-        addresses = {"RUNNER_DATABASE_URL": database_url, "RUNNER_BROKER_URL": broker_url}
+        store = str(home.parent / f"{home.name} store")
+        addresses = {
+            "RUNNER_DATABASE_URL": database_url,
+            "RUNNER_BROKER_URL": broker_url,
+            "RUNNER_ARTIFACTS_URL": store,
+        }
         super().__init__(home, sim, {**addresses, **(extra or {})})
-        self.elsewhere = {"database_url": database_url, "broker_url": broker_url}
+        store = self.environ["RUNNER_ARTIFACTS_URL"]
+        self.elsewhere = {"database_url": database_url, "broker_url": broker_url, "artifacts_url": store}
         self.count = count
         self.workers: dict[int, prefork.Process] = {}
 

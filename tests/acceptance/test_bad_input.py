@@ -38,7 +38,24 @@ WRONG_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "an env file that is not there": ((*GPU, "--env-file", "/no/such/file", "--", "true"), "/no/such/file"),
     "retries that are no number": ((*GPU, "--retries", "x", "--", "true"), "--retries must be"),
     "a reason that is none": ((*GPU, "--retry-on", "idle", "--", "true"), "--retry-on knows"),
-    "an option of a later time": ((*GPU, "--sync-every", "5m", "--", "true"), "--sync-every"),
+    "an option of a later time": ((*GPU, "--grace", "5m", "--", "true"), "--grace"),
+    "no such folder": ((*GPU, "--workdir", "/no/such", "--", "true"), "--workdir /no/such: there is no such"),
+    "a file for a folder": ((*GPU, "--workdir", "/etc/passwd", "--", "true"), "/etc/passwd is not a folder"),
+    "the whole file system": ((*GPU, "--workdir", "/", "--", "true"), "--workdir / is the whole file system"),
+    "an empty folder name": ((*GPU, "--workdir", "", "--", "true"), "--workdir must be the path of a folder"),
+    "an empty set-up": ((*GPU, "--setup", " ", "--", "true"), "--setup must be a shell command line"),
+    "an output above": ((*GPU, "--output", "a/../../b", "--", "true"), "leaves the folder in which"),
+    "an output at the root": ((*GPU, "--output", "/etc/passwd", "--", "true"), "leaves the folder in which"),
+    "an empty output": ((*GPU, "--output", "", "--", "true"), "--output must name files"),
+    "a sync of nothing": ((*GPU, "--sync-every", "5m", "--", "true"), "--sync-every needs --output"),
+    "a sync without sense": (
+        (*GPU, "--output", "x", "--sync-every", "often", "--", "true"),
+        "--sync-every must be a duration",
+    ),
+    "a ceiling without time for outputs": (
+        (*GPU, "--max-cost", "0.03", "--output", "x", "--", "true"),
+        "60 s for its command and 120 s for its end",
+    ),
 }
 
 
@@ -261,3 +278,75 @@ def test_a_ceiling_that_is_too_small_is_refused_once_the_price_is_known(served: 
     assert done.returncode == USAGE
     _one_sentence(done.stderr, "pays for 1 whole min")
     assert b"Make it $0.05 or more." in done.stderr
+
+
+@pytest.mark.parametrize("make", ["fifo", "link"])
+def test_a_folder_that_holds_what_cannot_go(installation: Installation, tmp_path: Path, make: str) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    if make == "fifo":
+        os.mkfifo(folder / "odd")
+    else:
+        (folder / "odd").symlink_to("../../etc/passwd")
+    done = installation.run("submit", *GPU, "--workdir", str(folder), "--", "true")
+    assert done.returncode == USAGE
+    _one_sentence(done.stderr, "'odd' is a ")
+    assert installation.jobs() == []
+
+
+def test_a_folder_that_is_too_large(installation: Installation, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "weights").write_bytes(bytes(5000))
+    installation.environ["RUNNER_MAX_WORKDIR_BYTES"] = "4KiB"
+    done = installation.run("submit", *GPU, "--workdir", str(folder), "--", "true")
+    assert done.returncode == USAGE
+    _one_sentence(done.stderr, "The largest files: 'weights' (4.9 KiB)")
+
+
+def test_a_store_that_is_down_queues_nothing(installation: Installation, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    installation.environ["RUNNER_ARTIFACTS_URL"] = str(tmp_path / "file" / "store")
+    done = installation.run("submit", *GPU, "--workdir", str(installation.home.parent), "--", "true")
+    assert done.returncode == UNREACHABLE
+    _one_sentence(done.stderr, "The artifact store")
+    assert installation.jobs() == []
+
+
+def test_pulling_what_is_not_there(installation: Installation, tmp_path: Path) -> None:
+    job_id = installation.submit("true")
+    done = installation.run("pull", job_id, str(tmp_path / "results"))
+    assert done.returncode == 1
+    _one_sentence(done.stderr, "was submitted without --output")
+    job_id = installation.submit("true", output="x")
+    done = installation.run("pull", job_id, str(tmp_path / "results"))
+    assert done.returncode == 1
+    _one_sentence(done.stderr, "is here yet; it is queued")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_folder_in_the_working_folders_file_stays_below_it(
+    installation: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cloned"
+    folder.mkdir()
+    (folder / "runner.toml").write_text('workdir = ".."\n')
+    done = installation.run("submit", *GPU, "--", "true", cwd=folder)
+    assert done.returncode == USAGE
+    _one_sentence(done.stderr, "workdir in ./runner.toml must lie in the working folder")
+
+
+def test_a_dry_run_lists_what_would_go(installation: Installation, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "train.py").write_text("print()")
+    (folder / "link").symlink_to("train.py")
+    (folder / "secret").write_text("x")
+    (folder / ".runnerignore").write_text("secret\n")
+    listed = installation.ok("submit", *GPU, "--dry-run", "--workdir", str(folder), "--", "true")
+    assert "workdir      3 files, 14 B" in listed
+    assert "train.py" in listed
+    assert "link to train.py" in listed
+    assert "secret" not in listed
+    assert installation.jobs() == []
+    assert not (installation.home / "artifacts").exists()

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(minutes=5)
 """How long a transfer may get no further before the machine is given up."""
-NOTE_SECONDS = 2.0
+NOTE_SECONDS = 0.5
 """How often the database hears how far it is."""
 
 

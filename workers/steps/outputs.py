@@ -28,7 +28,7 @@ from workers.steps.control import Control
 
 log = logging.getLogger(__name__)
 
-NOTE_SECONDS = 2.0
+NOTE_SECONDS = 0.5
 PART_SECONDS = 10.0
 """How much of a transfer whoever takes it over may have to repeat."""
 ROUNDS = 3

@@ -1,0 +1,310 @@
+"""A folder to the machine and what is left of it back, whatever happens in between."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.store import reads
+from tests.acceptance.conftest import Make
+from tests.acceptance.harness import GPU, Installation
+from tests.servers import S3
+from tests.trees import awkward, picture
+from tests.waiting import wait_until
+
+ARRANGEMENTS = ("service", "openssh", "workers")
+IN_FULL = ("service",)
+CEILING = ("--max-cost", "5")
+
+
+def _pulled(served: Installation, job_id: str, folder: Path) -> dict[str, Any]:
+    with served.quick() as client:
+        client.get(job_id).download(folder)
+    return picture(folder)
+
+
+def test_a_folder_goes_there_and_comes_back(shared: Installation, tmp_path: Path) -> None:
+    """By the command line: every name, mode and link is there and comes back; what is ignored stays."""
+    folder = awkward(tmp_path / "my folder")
+    before = picture(folder)
+    (folder / ".gitignore").write_text("*.log\n/build/\n!keep.log\n")
+    (folder / ".runnerignore").write_text("notes\n")
+    (folder / "in plain" / ".gitignore").write_text("!wanted.log\n")
+    for name in ("a.log", "notes", ".git/config", "__pycache__/x.pyc", "build/x", "in plain/.venv/y"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("stays here")
+    for name in ("keep.log", "in plain/wanted.log"):
+        (folder / name).write_text("goes")
+    command = ("sh", "-c", 'cat setup.txt && exec "./run me.sh"')
+    options = (
+        *GPU,
+        *CEILING,
+        "--workdir",
+        str(folder),
+        "--setup",
+        "echo set up > setup.txt; echo setting up",
+    )
+    job_id = shared.ok("submit", *options, "--output", "**", "--", *command).strip()
+    job = shared.final(job_id)
+    assert (job["state"], job["workdir"]["files"] > 20) == ("succeeded", True), (job, shared.tail())
+    assert shared.log(job_id) == b"setting up\nset up\nit ran\n"
+    results = tmp_path / "results"
+    shared.ok("pull", job_id, str(results))
+    found = picture(results)
+    for name, what in before.items():
+        if not (folder / name).is_dir():
+            assert found.pop(name) == what, name
+    there = {name for name in found if not (results / name).is_dir()}
+    assert there == {
+        *(".gitignore", ".runnerignore", "keep.log", "setup.txt"),
+        *("in plain/.gitignore", "in plain/wanted.log"),
+    }
+    assert (results / "no files").is_dir()
+    assert job["attempts"][0]["host_key"] == "attested"
+    assert job["attempts"][0]["outputs"]["complete"]
+    shared.nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "end"),
+    [
+        ("exit 5", {}, ("failed", "exit_code", 5)),
+        ("sleep 1000", {"max_runtime": "2s"}, ("expired", "max_runtime", 143)),
+        ("true", {"setup": "echo partial > out/second; exit 3"}, ("failed", "setup_failed", None)),
+    ],
+)
+def test_outputs_come_back_however_it_ends(
+    shared: Installation, tmp_path: Path, command: str, options: dict[str, Any], end: tuple[Any, ...]
+) -> None:
+    folder = tmp_path / "work"
+    (folder / "out").mkdir(parents=True)
+    (folder / "out" / "first").write_text("first")
+    job_id = shared.submit(
+        f"echo second > out/second; {command}", workdir=folder, output=["out", "none/*"], **options
+    )
+    job = shared.final(job_id)
+    assert (job["state"], job["reason"], job["exit_code"]) == end, (job, shared.tail())
+    found = _pulled(shared, job_id, tmp_path / "results")
+    assert {name for name in found if name != "out"} == {"out/first", "out/second"}
+    assert "outputs_failed: nothing matches 'none/*'" in job["detail"], "what did not come is named"
+    shared.nothing_left()
+
+
+def test_outputs_of_a_job_that_is_cancelled(shared: Installation, tmp_path: Path) -> None:
+    job_id = shared.submit("echo half > result; echo begun; sleep 1000", output="result")
+    shared.until(job_id, "running")
+    with shared.quick() as client:
+        assert next(iter(client.get(job_id).logs(follow=True))) == "begun"
+    shared.ok("cancel", job_id)
+    job = shared.final(job_id)
+    assert (job["state"], job["attempts"][0]["outputs"]["complete"]) == ("cancelled", True)
+    assert list(_pulled(shared, job_id, tmp_path / "results")) == ["result"]
+
+
+def test_a_spot_machine_lost_twice(shared: Installation, tmp_path: Path) -> None:
+    """Each attempt goes on from the last copy of the one before; no half file is ever taken for a copy."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "train.sh").write_text(
+        """
+        n=$(cat checkpoint 2>/dev/null || echo 0)
+        echo "attempt $RUNNER_ATTEMPT resume ${RUNNER_RESUME:-0} from $n"
+        exec 3>torn; echo half >&3  # open all the time: never whole
+        while [ "$n" -lt 6 ]; do
+            n=$((n + 1)); echo "$n" > new && mv new checkpoint
+            while [ "$n" = $((RUNNER_ATTEMPT * 2)) ] && [ "$n" -lt 6 ]; do sleep 0.2; done
+        done
+        """
+    )
+    job_id = shared.submit(
+        ["sh", "train.sh"], workdir=folder, output=["checkpoint", "torn"], sync_every="1s", retries=2
+    )
+    for attempt in (1, 2):
+        got = tmp_path / f"{attempt}"
+        uuid = _synced(shared, job_id, attempt, got, f"{2 * attempt}\n")
+        assert not (got / "torn").exists()
+        shared.sim.vanish(uuid)
+    done = shared.final(job_id)
+    assert (done["state"], [a["outcome"] for a in done["attempts"]]) == (
+        "succeeded",
+        ["lost", "lost", "exit_code"],
+    ), (done, shared.tail())
+    said = [line for line in shared.log(job_id).decode().splitlines() if line.startswith("attempt")]
+    assert said == ["attempt 1 resume 0 from 0", "attempt 2 resume 1 from 2", "attempt 3 resume 1 from 4"]
+    _pulled(shared, job_id, tmp_path / "results")
+    assert (tmp_path / "results" / "checkpoint").read_text() == "6\n"
+    assert (tmp_path / "results" / "torn").read_text() == "half\n", "now that nobody writes it it is whole"
+    shared.nothing_left()
+
+
+def _synced(served: Installation, job_id: str, attempt: int, folder: Path, expected: str) -> str:
+    """Wait until the checkpoint of an attempt has come while it runs; its machine's uuid."""
+    with served.quick() as client:
+        job = client.get(job_id)
+
+        def there() -> str | None:
+            job.refresh()
+            if len(job.attempts) < attempt or job.state != "running":
+                return None
+            try:
+                job.download(folder)
+            except ValueError:
+                return None
+            found = (folder / "checkpoint").read_text() == expected
+            return job.attempts[-1].instance_uuid if found else None
+
+        uuid: str = wait_until(there, timeout=60, what=f"the copy of attempt {attempt}")
+        return uuid
+
+
+def _moving(served: Installation, job_id: str, what: str) -> str:
+    """Wait until a transfer is in the middle; the machine's uuid."""
+    with served.quick() as client:
+
+        def middle() -> str | None:
+            view = reads.show(client.database, job_id)
+            last = view.attempts[-1] if view.attempts else None
+            if last is None or last.transfer is None or last.transfer["what"] != what:
+                return None
+            return last.instance_uuid if 0 < last.transfer["bytes"] < last.transfer["of"] else None
+
+        found: str = wait_until(middle, timeout=60, what=f"the middle of {what}")
+        return found
+
+
+@pytest.mark.parametrize("breaks", ["connection", "killed"])
+def test_cut_in_the_middle_of_both_ways(make: Make, tmp_path: Path, breaks: str) -> None:
+    """The connection, or who transfers (-9): it goes on where it was, and the trees are the same."""
+    served = make()
+    served.up()
+    folder = awkward(tmp_path / "work", large=120_000_000)
+    before = picture(folder)
+    job_id = served.submit("echo it runs", workdir=folder, output="**")
+    for what in ("bringing files", "fetching outputs"):
+        uuid = _moving(served, job_id, what)
+        if breaks == "connection":
+            served.sim.drop_ssh(uuid)
+        else:
+            served.stop(signal.SIGKILL)
+            served.up()
+    job = served.final(job_id)
+    assert (job["state"], len(job["attempts"])) == ("succeeded", 1), (job, served.tail())
+    assert job["attempts"][0]["outputs"]["complete"], job
+    assert served.log(job_id) == b"it runs\n"
+    found = _pulled(served, job_id, tmp_path / "results")
+    assert {name: what for name, what in found.items() if not isinstance(what, int)} == {
+        name: what for name, what in before.items() if not isinstance(what, int)
+    }
+    served.nothing_left()
+
+
+def test_a_store_that_is_down_at_the_end_and_comes_back(make: Make, tmp_path: Path) -> None:
+    served = make()
+    served.up()
+    store = Path(served.elsewhere.get("artifacts_url") or served.home / "artifacts")
+    job_id = served.submit("echo result > out; until [ -e go ]; do sleep 0.1; done", output="out")
+    job = served.until(job_id, "running")
+    work = served.sim.machine(job["attempts"][0]["instance_uuid"]).home / ".gpu-job-runner"
+    hidden = store.with_name("hidden")
+    if store.exists():
+        store.rename(hidden)
+    store.write_text("in the way")
+    go = wait_until(lambda: next(work.glob("*/run/work"), None), what="the folder of the job") / "go"
+    go.touch()
+    served.until(job_id, "finishing")
+    wait_until(lambda: "its outputs wait on the machine" in served.tail(), what="the store's absence is seen")
+    store.unlink()
+    if hidden.exists():
+        hidden.rename(store)
+    job = served.final(job_id)
+    assert (job["state"], job["attempts"][0]["outputs"]["complete"]) == ("succeeded", True), served.tail()
+    assert list(_pulled(served, job_id, tmp_path / "results")) == ["out"]
+    served.nothing_left()
+
+
+def test_the_same_folder_is_stored_once(shared: Installation, tmp_path: Path) -> None:
+    folder = awkward(tmp_path / "work", large=3_000_000)
+    with shared.quick() as client:
+        store = Path(client.settings.artifacts)
+        first = [client.submit("true", gpu=GPU[1], max_cost=5, workdir=folder).id]
+        before = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+        specs = [{"command": "true", "gpu": GPU[1], "max_cost": 5, "workdir": folder} for _ in range(50)]
+        first += [job.id for job in client.submit_many(specs)]  # type: ignore[arg-type]
+        after = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+        assert after == before
+        (folder / "new").write_text("a small file")
+        client.submit("true", gpu=GPU[1], max_cost=5, workdir=folder).cancel()
+        added = sum(path.stat().st_size for path in store.rglob("*") if path.is_file() and path not in after)
+        assert added < 50_000, "a changed file does not cost the others"
+        for job_id in first:
+            client.get(job_id).cancel()
+    for job_id in first:
+        shared.final(job_id)
+    shared.nothing_left()
+
+
+@pytest.mark.arrangements("workers")
+def test_workers_that_share_a_store_in_s3(
+    make: Make, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who submits, who attends and who pulls have homes of their own, and nothing but S3 in common."""
+    for name, value in s3.environ.items():
+        monkeypatch.setenv(name, value)
+    served = make(RUNNER_ARTIFACTS_URL=s3.url("shared"), **s3.environ)
+    served.up()
+    folder = awkward(tmp_path / "work", large=20_000_000)
+    job_id = served.submit("echo more > result", workdir=folder, output="**")
+    job = served.final(job_id)
+    assert (job["state"], job["attempts"][0]["outputs"]["complete"]) == ("succeeded", True), served.tail()
+    found = _pulled(served, job_id, tmp_path / "results")
+    assert found.pop("result")
+    assert {name for name, what in found.items() if not isinstance(what, int)} == {
+        name for name, what in picture(folder).items() if not isinstance(what, int)
+    }
+    done = served.run("submit", *GPU, "--workdir", str(folder), "--", "true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    served.ok("cancel", done.stdout.decode().strip())
+    served.environ["RUNNER_ARTIFACTS_URL"] = s3.url("another")
+    done = served.run("submit", *GPU, "--workdir", str(folder), "--", "true")
+    assert done.returncode == 2
+    assert b"RUNNER_ARTIFACTS_URL is not that of the workers" in done.stderr
+    served.nothing_left()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.arrangements("service", "workers")
+@pytest.mark.parametrize("breaks", ["connection", "killed"])
+def test_ten_thousand_files_and_a_large_one(make: Make, tmp_path: Path, breaks: str) -> None:
+    """1 GB and 10,000 files there and back, cut in the middle of both; memory stays flat."""
+    served = make()
+    served.up()
+    folder = awkward(tmp_path / "work", large=1_000_000_000)
+    for number in range(10_000):
+        inner = folder / f"{number % 100} of ünïts"
+        inner.mkdir(exist_ok=True)
+        (inner / f"file {number}").write_bytes(b"%d" % number * (number % 500))
+    before = picture(folder)
+    job_id = served.submit("echo it runs", workdir=folder, output="**")
+    largest = 0
+    for what in ("bringing files", "fetching outputs"):
+        uuid = _moving(served, job_id, what)
+        largest = max(largest, *(process.memory_info().rss for process in served.serving()))
+        if breaks == "connection":
+            served.sim.drop_ssh(uuid)
+        else:
+            served.stop(signal.SIGKILL)
+            served.up()
+    job = served.final(job_id, timeout=400)
+    largest = max(largest, *(process.memory_info().rss for process in served.serving()))
+    assert (job["state"], len(job["attempts"])) == ("succeeded", 1), (job, served.tail())
+    assert job["attempts"][0]["outputs"]["complete"], job
+    assert largest < 400 << 20, "no file is held in memory"
+    found = _pulled(served, job_id, tmp_path / "results")
+    assert {name: what for name, what in found.items() if not isinstance(what, int)} == {
+        name: what for name, what in before.items() if not isinstance(what, int)
+    }
+    served.nothing_left()
