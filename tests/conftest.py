@@ -34,8 +34,8 @@ LONG = 200
 """Seconds: a test that asks for so many takes long."""
 SETTLE_SECONDS = 10.0
 """How long a thread or a process of a test may take to end after it."""
-POOLED = ("asyncio_", "ThreadPoolExecutor", "execnet")
-"""Threads of the standard library's pools and of pytest-xdist: they idle on, and end with the interpreter."""
+POOLED = ("asyncio_", "ThreadPoolExecutor", "execnet", "fsspecIO")
+"""Threads of the standard library's pools, pytest-xdist and fsspec: they idle, and end with the interpreter."""
 Server = TypeVar("Server", Postgres, Redis)
 _lasting_servers: set[int] = set()
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
