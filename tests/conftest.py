@@ -35,7 +35,7 @@ LONG = 200
 SETTLE_SECONDS = 10.0
 """How long a thread or a process of a test may take to end after it."""
 POOLED = ("asyncio_", "ThreadPoolExecutor", "execnet", "fsspecIO")
-"""Threads of the standard library's pools, pytest-xdist and fsspec: they idle, and end with the interpreter."""
+"""Threads of pools, of pytest-xdist and of fsspec: they idle on, and end with the interpreter."""
 Server = TypeVar("Server", Postgres, Redis)
 _lasting_servers: set[int] = set()
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
