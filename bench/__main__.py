@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import resting, scale, streaming, submitting, waiting
+from bench import moving, resting, scale, streaming, submitting, waiting
 from bench.table import Row, circumstances, render
 from bench.turns import Violation
 
@@ -22,6 +22,7 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "waiting": waiting.measure,
     "resting": resting.measure,
     "streaming": streaming.measure,
+    "moving": moving.measure,
 }
 SCALE = "scale"
 RESULTS = Path(__file__).with_name("RESULTS.md")
