@@ -1,4 +1,4 @@
-"""RUNNER_RETENTION: the logs of jobs that have been final for long are deleted, and say so.
+"""RUNNER_RETENTION: the logs and outputs of jobs that have been final for long are deleted, and say so.
 
 Only the bytes go: rows, events and receipts stay. They go from the front, in pieces, each in a transaction
 of its own that leaves one gap in their place. So nobody waits for the deletion of a large log, and whoever
@@ -60,3 +60,29 @@ def shorten(db: Database, lead: Lead, attempt_id: str, age: timedelta) -> bool:
             .returning(Attempt.id)
         ).scalar()
     return whole is not None
+
+
+def with_old_outputs(db: Database, age: timedelta, limit: int = 100) -> list[str]:
+    """Attempts, *limit* at most, of jobs that are final for more than *age*, whose outputs are still kept."""
+    with db.read() as session:
+        query = (
+            select(Attempt.id)
+            .join(Job, Job.id == Attempt.job_id)
+            .where(Job.finished_at < db.now(session) - age, Attempt.outputs.is_not(None))
+            .order_by(Job.finished_at)
+            .limit(limit)
+        )
+        return list(session.execute(query).scalars())
+
+
+def forget_outputs(db: Database, lead: Lead, attempt_id: str, age: timedelta) -> None:
+    """Say of an attempt that its outputs are no longer kept: once they are removed, which may be repeated."""
+    with db.write() as session:
+        confirm_lead(session, lead)
+        state = session.execute(select(Attempt.outputs_state).where(Attempt.id == attempt_id)).scalar() or {}
+        note = f"{DELETED} {period(int(age.total_seconds()))} (RUNNER_RETENTION)"
+        session.execute(
+            update(Attempt)
+            .where(Attempt.id == attempt_id)
+            .values(outputs=None, outputs_state={**state, "over": True, "complete": False, "note": note})
+        )

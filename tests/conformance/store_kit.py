@@ -179,7 +179,13 @@ class World:
         return leases.take_attempts(self.db, [attempt_id], owner or self.owner, room=1).get(attempt_id)
 
     def finish(
-        self, attempt_id: str, lease: AttemptLease, *, cause: str = "exit_code", exit_code: int | None = 0
+        self,
+        attempt_id: str,
+        lease: AttemptLease,
+        *,
+        cause: str = "exit_code",
+        exit_code: int | None = 0,
+        with_outputs: bool = False,
     ) -> None:
         """The exit record of a job that runs."""
         attempts.finish(
@@ -191,6 +197,7 @@ class World:
             cause=cause,
             detail="over",
             exit_code=exit_code,
+            with_outputs=with_outputs,
         )
 
     # The account, as its listing shows it.

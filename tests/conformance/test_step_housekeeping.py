@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import logging
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import update
 
 from jobs import meter
+from jobs.files.store import Artifacts
+from jobs.models import Attempt
 from jobs.settings import Secret
 from jobs.store import ending, logs, outbox, retention, submissions
 from jobs.store.logs import Append
 from jobs.views import Chunk
 from tests.conformance.store_kit import ROOM, World, submit
+from tests.waiting import wait_until
 from workers.steps import housekeeping
 from workers.steps.housekeeping import Housekeeping
 
 AGE = 3600
 
 
-def _house(world: World, *, url: bool = False, age: int | None = None) -> Housekeeping:
+def _house(
+    world: World, *, url: bool = False, age: int | None = None, store: Artifacts | None = None
+) -> Housekeeping:
     settings = SimpleNamespace(notify_url=Secret("http://127.0.0.1/") if url else None, retention=age)
-    return Housekeeping(cast("Any", SimpleNamespace(db=world.db, settings=settings)))
+    stopping = threading.Event()
+    return Housekeeping(
+        cast("Any", SimpleNamespace(db=world.db, settings=settings, artifacts=store, stopping=stopping))
+    )
 
 
 def _tick(world: World, house: Housekeeping) -> None:
@@ -91,6 +102,19 @@ def test_old_logs_are_looked_for_at_once_and_then_now_and_then(
     monkeypatch.setattr(house, "_next_look", 0.0)
     _tick(world, house)
     assert _missing(world, second) == 10
+
+
+def test_old_outputs_go_and_nothing_else(world: World, tmp_path: Path) -> None:
+    store = Artifacts(str(tmp_path / "store"))
+    attempt_id = _old_log(world)
+    with world.db.write() as session:
+        session.execute(update(Attempt).where(Attempt.id == attempt_id).values(outputs="trees/ab/x"))
+    for key in (f"outputs/{attempt_id}/one", "outputs/another/one", "pieces/ab/one"):
+        store.put(key, b"bytes")
+    _tick(world, _house(world, age=AGE, store=store))
+    wait_until(lambda: world.attempt(attempt_id).outputs is None, what="the end of the old outputs")
+    kept = sorted(str(path.relative_to(tmp_path / "store")) for path in (tmp_path / "store").rglob("one"))
+    assert kept == ["outputs/another/one", "pieces/ab/one"]
 
 
 def test_a_tick_does_as_much_as_there_is_time_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,14 @@ None of it is urgent, and each tick has little time for it: ceilings and ends of
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from datetime import timedelta
 
+from jobs.errors import RunnerError
 from jobs.store import agreement, outbox, retention
 from jobs.store.ending import Wanted
-from jobs.store.transitions import Lead
+from jobs.store.transitions import Lead, Stale
 from workers.steps.context import Context
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ class Housekeeping:
         self._ctx = ctx
         self._next_look = 0.0
         self._outdated: list[str] = []
+        self._removing: threading.Thread | None = None
 
     def tick(self, lead: Lead, wanted: Wanted) -> None:
         """A little of what there is to do. Raises Stale where the caller does not lead any more."""
@@ -49,6 +52,32 @@ class Housekeeping:
             self._outdated = retention.outdated(self._ctx.db, age)
             if self._outdated:
                 self._next_look = 0.0  # there may be more than these
+            self._remove_outputs(lead, age)
+
+    def _remove_outputs(self, lead: Lead, age: timedelta) -> None:
+        """Have old outputs removed from the store, which may take its time, by a thread."""
+        if self._removing is not None and self._removing.is_alive():
+            return
+        if found := retention.with_old_outputs(self._ctx.db, age):
+            self._removing = threading.Thread(
+                target=self._remove, args=(found, lead, age), name="retention", daemon=True
+            )
+            self._removing.start()
+
+    def _remove(self, attempt_ids: list[str], lead: Lead, age: timedelta) -> None:
+        for attempt_id in attempt_ids:
+            if self._ctx.stopping.is_set():
+                return
+            try:
+                store = self._ctx.artifacts
+                store.remove(f"outputs/{attempt_id}")
+                retention.forget_outputs(self._ctx.db, lead, attempt_id, age)
+                log.info("the outputs of attempt %s are deleted: RUNNER_RETENTION", attempt_id)
+            except Stale:
+                return
+            except RunnerError as error:
+                log.warning("old outputs are not deleted: %s", error)
+                return
 
     def _shorten(self, lead: Lead, end: float) -> None:
         """Delete outdated logs, piece by piece, until they are gone or the time is over."""
