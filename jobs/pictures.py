@@ -29,6 +29,7 @@ def job_json(view: JobView) -> dict[str, Any]:
         "max_runtime_source": view.max_runtime_source,
         "retries": view.retries,
         "retry_on": list(view.retry_on),
+        "secrets": list(view.secrets),
         "cancel_requested": view.cancel_requested,
         "submitted_at": time_text(view.submitted_at),
         "started_at": time_text(view.started_at),

@@ -17,8 +17,9 @@ from typing import Any, TypedDict
 
 from jobs.errors import InvalidJob
 from jobs.money import Micros, parse_usd
+from jobs.secrets import from_environment
 from jobs.settings import Settings
-from jobs.values import parse_duration, shown
+from jobs.values import Secret, parse_duration, shown
 
 LONGEST_COMMAND = 256 * 1024
 LONGEST_WORD = 128 * 1024 - 1
@@ -45,6 +46,7 @@ class JobSpec(TypedDict, total=False):
     max_runtime: str | int | timedelta | None
     image: str | None
     env: Mapping[str, str] | None
+    secrets: Mapping[str, str] | Sequence[str] | None
     key: str | None
     retries: int | None
     retry_on: str | Sequence[str] | None
@@ -69,6 +71,7 @@ class Spec:
     key: str | None
     retries: int = 0
     retry_on: tuple[str, ...] = RETRIABLE
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
 
     @property
     def command_text(self) -> str:
@@ -94,12 +97,13 @@ def validate(
         )
     max_cost, cost_source = reader.get("max_cost")
     max_runtime, runtime_source = reader.get("max_runtime")
+    env = _env(reader)
     return Spec(
         command=_command(spec.get("command")),
         products=(_product(*reader.get("gpu")),),
         name=_printable(*reader.get("name"), LONGEST_NAME),
         image=_image(*reader.get("image")) or settings.image,
-        env=_env(reader),
+        env=env,
         max_cost=parse_usd(max_cost, cost_source) if max_cost is not None else settings.default_max_cost,
         max_cost_source=cost_source
         if max_cost is not None
@@ -113,6 +117,7 @@ def validate(
         key=_printable(*reader.get("key"), LONGEST_KEY),
         retries=_retries(*reader.get("retries")),
         retry_on=_retry_on(*reader.get("retry_on")),
+        secrets=_secrets(spec.get("secrets"), reader.sources.get("secrets", "secrets"), env),
     )
 
 
@@ -235,9 +240,31 @@ def _env(reader: _Values) -> Mapping[str, str]:
         for name, value in source.items():
             _check_variable(name, value, what)
             merged[name] = value
-    if sum(len(name) + len(value.encode()) + 2 for name, value in merged.items()) > LARGEST_ENV:
-        raise InvalidJob("The environment of the job is larger than 1 MiB; pass large values in a file.")
+    _check_size(merged)
     return merged
+
+
+def _secrets(value: object, what: str, env: Mapping[str, str]) -> Mapping[str, Secret]:
+    """Only of the submission itself: a working folder's file must not choose what is taken from whom."""
+    if value is None:
+        return {}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        value = from_environment(value, what)
+    if not isinstance(value, Mapping):
+        raise InvalidJob(f"{what} must map names of variables to texts, or be a sequence of such names.")
+    for name, text in value.items():
+        _check_variable(name, text, what)
+        if not text:
+            raise InvalidJob(f"{what}: the value of {name} is empty.")
+        if name in env:
+            raise InvalidJob(f"{what}: {name} is in the job's environment (env) as well; give it once.")
+    _check_size({**env, **value})
+    return {name: Secret(text) for name, text in value.items()}
+
+
+def _check_size(env: Mapping[str, str]) -> None:
+    if sum(len(name) + len(value.encode()) + 2 for name, value in env.items()) > LARGEST_ENV:
+        raise InvalidJob("The environment of the job is larger than 1 MiB; pass large values in a file.")
 
 
 def _check_variable(name: object, value: object, what: str) -> None:

@@ -7,7 +7,7 @@ followed by a write of what came of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -65,6 +65,12 @@ class Work:
     host: str | None
     port: int | None
     username: str | None
+    secrets: str | None = field(default=None, repr=False)
+
+    @property
+    def private(self) -> bool:
+        """Whether something goes to the machine that nobody else may have."""
+        return self.secrets is not None
 
 
 def load(db: Database, attempt_id: str) -> Work | None:
@@ -117,6 +123,7 @@ def load(db: Database, attempt_id: str) -> Work | None:
             host=instance.host,
             port=instance.port,
             username=instance.username,
+            secrets=job.secrets,
         )
 
 

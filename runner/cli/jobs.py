@@ -35,6 +35,14 @@ MaxRuntime = Annotated[
 ]
 Image = Annotated[str | None, typer.Option("--image", help="Image, by name or id; see `runner images`.")]
 Env = Annotated[list[str] | None, typer.Option("--env", metavar="KEY=VALUE", help="Repeatable.")]
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--secret",
+        metavar="KEY[=ENV_VAR]",
+        help="Repeatable; the value is that of your variable ENV_VAR, else KEY.",
+    ),
+]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", metavar="FILE", help="Lines of KEY=VALUE.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be rented; rent nothing.")]
 Retries = Annotated[
@@ -64,6 +72,7 @@ def submit(
     image: Image = None,
     env: Env = None,
     env_file: EnvFile = None,
+    secret: Secrets = None,
     retries: Retries = None,
     retry_on: RetryOn = None,
     dry_run: DryRun = False,
@@ -80,6 +89,7 @@ def submit(
             command,
             env,
             env_file,
+            secret,
             gpu=gpu,
             name=name,
             max_cost=max_cost,
@@ -92,7 +102,7 @@ def submit(
         if dry_run:
             plan.say(client, spec, json)
             return
-        submitted = submissions.submit(client.database, [spec])[0]
+        submitted = client.queue([spec])[0]
         trouble = client.ring([submitted.id])
         try:
             if json:
@@ -113,6 +123,7 @@ def run(
     image: Image = None,
     env: Env = None,
     env_file: EnvFile = None,
+    secret: Secrets = None,
     retries: Retries = None,
     retry_on: RetryOn = None,
     dry_run: DryRun = False,
@@ -131,6 +142,7 @@ def run(
             command,
             env,
             env_file,
+            secret,
             gpu=gpu,
             name=name,
             max_cost=max_cost,
@@ -144,7 +156,7 @@ def run(
             plan.say(client, spec, json)
             return
         watch.ensure_service(client)
-        submitted = submissions.submit(client.database, [spec])[0]
+        submitted = client.queue([spec])[0]
         trouble = client.ring([submitted.id])
         try:
             _say_submitted(client, spec, submitted, trouble)
@@ -319,13 +331,17 @@ def _spec(
     command: list[str],
     env: list[str] | None,
     env_file: Path | None,
+    secrets: list[str] | None,
     **options: str | None,
 ) -> Spec:
     given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
     if env or env_file is not None:
         given["env"] = {**(read_env_file(env_file) if env_file is not None else {}), **_env(env or [])}
+    if secrets:
+        given["secrets"] = secrets
     spec = cast("JobSpec", {"command": command[0] if len(command) == 1 else command, **given})
     sources = {option: "--" + option.replace("_", "-") for option in (*options, "env")}
+    sources["secrets"] = "--secret"
     return client.validate(spec, sources)
 
 
