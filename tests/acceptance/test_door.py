@@ -1,4 +1,4 @@
-"""The door of a machine: who is in between gets nothing, and who has only the machine's password does not get in."""
+"""The door of a machine: who is in between gets nothing, who has only its password does not get in."""
 
 from __future__ import annotations
 
