@@ -22,6 +22,8 @@ VARIABLE = "RUNNER_SECRET_KEY"
 FILE_NAME = "secret.key"
 LARGEST_FILE = 64 * 1024
 
+_taken: set[str] = set()  # the variables of this process from which secrets were read
+
 
 class Unreadable(Exception):
     """These secrets were not encrypted with any of the keys that are here. A sentence that says why."""
@@ -117,13 +119,16 @@ def from_environment(
 
     What stands behind ``=`` is never repeated: somebody may have written the value itself there.
     """
-    environ = os.environ if environ is None else environ
+    ours, environ = environ is None, os.environ if environ is None else environ
     found: dict[str, str] = {}
     for word in words:
         if not isinstance(word, str):
             raise InvalidJob(f"{what} takes names of variables, such as HF_TOKEN.")
         name, equals, variable = word.partition("=")
-        value = environ.get(variable if equals else name)
+        variable = variable if equals else name
+        if ours:
+            _taken.add(variable)
+        value = environ.get(variable)
         if not value:
             which = "the variable that you name behind the '='" if equals else "that variable"
             raise InvalidJob(
@@ -132,6 +137,15 @@ def from_environment(
             )
         found[name] = value
     return found
+
+
+def environment_of_a_service(settings: Settings) -> dict[str, str]:
+    """This process's environment without what secrets were read from: no process that stays may have those.
+
+    But for what the artifact store logs in with, which a service needs for itself.
+    """
+    needed = {name for name in _taken if settings.artifacts_url is not None and name.startswith("AWS_")}
+    return {name: value for name, value in os.environ.items() if name not in _taken - needed}
 
 
 def _invalid(path: Path, what: str) -> InvalidSettings:

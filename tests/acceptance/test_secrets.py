@@ -14,14 +14,17 @@ from sqlalchemy import inspect, text
 
 from jobs.secrets import FILE_NAME
 from jobs.store import reads
+from runner.sim.config import SimConfig
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation, Workers
 from tests.waiting import wait_until
 
 ARRANGEMENTS = ("service", "openssh", "workers")
 IN_FULL = ("service",)
-VALUE = "hf_4c1dB7-a-value-that-nobody-may-see"
-SECOND = "two words, 'quoted'\nand a second line"
+MARK = os.urandom(8).hex()
+"""Of this process alone: other tests that run now have secrets too."""
+VALUE = f"hf_{MARK}-a-value-that-nobody-may-see"
+SECOND = f"two words, 'quoted'\nand {MARK} in a second line"
 TELLS = 'printf %s "$HF_TOKEN$WANDB_API_KEY" | sha256sum | cut -c1-64'
 DIGEST = sha256((VALUE + SECOND).encode()).hexdigest().encode() + b"\n"
 WAITS = "until [ -e go-on ]; do sleep 0.05; done"
@@ -102,11 +105,38 @@ def test_without_the_key_nothing_is_rented(make: Make, arrangement: str) -> None
     assert installation.sim.requests("deployInstance") == ()
 
 
+@pytest.mark.arrangements("service", "openssh")
+def test_a_key_that_is_lost_while_the_machine_boots(make: Make) -> None:
+    """Rented is rented; but nothing is sent, and nothing is tried again."""
+    installation = make(SimConfig(boot_seconds=2.0))
+    installation.up()
+    job = submit(installation, "echo it began")
+    installation.until(job, "booting")
+    (installation.home / FILE_NAME).unlink()
+    done = installation.final(job)
+    assert (done["state"], done["reason"], len(done["attempts"])) == ("failed", "secret_key", 1), done
+    assert done["started_at"] is None
+    assert installation.log(job) == b""
+    installation.nothing_left()
+
+
 def _refused(installation: Installation, job: str, part: str) -> None:
     done = installation.final(job)
     assert (done["state"], done["reason"], done["attempts"]) == ("failed", "secret_key", []), done
     assert part in done["detail"]
     assert done["secrets"] == ["HF_TOKEN", "WANDB_API_KEY"]
+
+
+@pytest.mark.arrangements("service", "openssh")
+def test_a_service_that_run_starts_has_them_not_in_its_environment(trusting: Installation) -> None:
+    """It stays when `run` has ended; the values reach it through the database only."""
+    trusting.environ |= {"HF_TOKEN": VALUE, "MY_WANDB": SECOND}
+    words = ("--secret", "HF_TOKEN", "--secret", "WANDB_API_KEY=MY_WANDB")
+    done = trusting.run("run", *GPU, *words, "--", TELLS)
+    assert (done.returncode, done.stdout) == (0, DIGEST), done.stderr
+    (service,) = trusting.serving()
+    assert not {VALUE, SECOND} & set(service.environ().values())
+    assert service.environ()["RUNNER_HOME"] == str(trusting.home)
 
 
 @pytest.mark.arrangements("workers")

@@ -114,6 +114,24 @@ def test_without_the_rights_of_root_it_is_an_error(account: Account, tmp_path: P
         account.sim.faults.clear()
 
 
+def test_no_error_repeats_what_a_machine_says_that_knows_secrets(host: Host) -> None:
+    """It may say what it was given: when it refuses, in words that make no sense, at any later question."""
+    private = "a-value-that-nobody-may-see"
+    supervisor = host.home / ".gpu-job-runner" / host.attempt_id / "supervisor.sh"
+    for says in (">&2; exit 1", "; exit 0"):
+        supervisor.write_text(f"#!/bin/sh\ncat; echo {private} {says}\n")
+        with host.connect(discreet=True) as machine:
+            for ask in (
+                lambda: machine.go(host.attempt_id, f"{private}\n".encode()),
+                lambda: machine.state(host.attempt_id),
+                lambda: machine.stop(host.attempt_id, "idle", 1),
+            ):
+                with pytest.raises(BadAnswer) as caught:
+                    ask()
+                assert private not in str(caught.value)
+                assert "not shown" in str(caught.value)
+
+
 def test_another_machine_is_not_even_asked(host: Host) -> None:
     with pytest.raises(HostKeyMismatch):
         offered_logins(host.address, pinned=f"ssh-ed25519 {new_key().line.split()[1]}", timeout=20)
