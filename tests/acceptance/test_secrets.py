@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from sqlalchemy import inspect, text
 from jobs.secrets import FILE_NAME
 from jobs.store import reads
 from runner.sim.config import SimConfig
+from runner.sim.processes import MARKER
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation, Workers
 from tests.waiting import wait_until
@@ -60,7 +62,7 @@ def test_it_is_in_the_environment_of_the_command_and_nowhere_else(trusting: Inst
     assert running["state"] == "running", running
     assert running["secrets"] == ["HF_TOKEN", "WANDB_API_KEY"]
     assert running["attempts"][0]["host_key"] == "attested"
-    wait_until(lambda: _holders(trusting), what="the command with its environment")
+    wait_until(lambda: _has_it(trusting), what="the command with its environment")
     assert _where_it_is(trusting, job) == []
     _go_on(trusting)
     done = trusting.final(job)
@@ -173,13 +175,13 @@ def _needles() -> list[bytes]:
 
 
 def _places(installation: Installation, job: str) -> Iterator[tuple[str, bytes]]:
-    holders = _holders(installation)
     for process in psutil.process_iter():
         try:
             yield f"arguments of {process}", "\0".join(process.cmdline()).encode(errors="surrogateescape")
-            if process.pid not in holders:
-                environ = "\0".join(process.environ().values())
-                yield f"environment of {process}", environ.encode(errors="surrogateescape")
+            environ = process.environ()
+            if environ.get("RUNNER_JOB_ID") != job or MARKER not in environ:  # the command, and its children
+                values = "\0".join(environ.values())
+                yield f"environment of {process}", values.encode(errors="surrogateescape")
         except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
             continue  # what we may not look into is nobody's of ours
     sim = installation.sim
@@ -215,14 +217,11 @@ def _tables(installation: Installation) -> Iterator[tuple[str, bytes]]:
             yield f"table {table}", "\n".join(rows).encode()
 
 
-def _holders(installation: Installation) -> set[int]:
-    """The job's own processes on the machine, by the name of the secret in their environment."""
-    found = set()
+def _has_it(installation: Installation) -> bool:
+    """Whether a process on the machine has the secret: what is looked for is there to be found."""
     for machine in installation.sim.instances():
         for process in installation.sim.processes(machine.uuid):
-            try:
+            with contextlib.suppress(psutil.Error):
                 if process.environ().get("HF_TOKEN") == VALUE:
-                    found.add(process.pid)
-            except psutil.Error:
-                continue
-    return found
+                    return True
+    return False
