@@ -78,7 +78,9 @@ def request_cancel(db: Database, job_id: str) -> State:
         )
 
 
-def _submit(session: Session, now: datetime, specs: Sequence[Spec], cipher: Cipher | None) -> list[Submitted]:
+def _submit(
+    session: Session, now: datetime, specs: Sequence[Spec], cipher: Cipher | None = None
+) -> list[Submitted]:
     known = _by_key(session, [spec.key for spec in specs if spec.key is not None])
     submitted, rows = [], []
     for spec in specs:
