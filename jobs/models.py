@@ -96,6 +96,7 @@ class Job(Base):
             name="live_has_attempt",
         ),
         CheckConstraint("max_cost > 0 AND max_runtime > 0", name="ceilings"),
+        CheckConstraint(f"secrets IS NULL OR state NOT IN ({_FINAL})", name="final_has_no_secrets"),
         Index("ix_jobs_state_not_before", "state", "not_before"),
         Index("ix_jobs_name_seq", "name", "seq"),
         UniqueConstraint("id"),
@@ -123,6 +124,8 @@ class Job(Base):
     setup: Mapped[str | None] = mapped_column(Text)  # a shell line that runs before the command
     outputs: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))  # globs
     sync_every: Mapped[int | None] = mapped_column(BigInteger)  # seconds
+    secret_names: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    secrets: Mapped[str | None] = mapped_column(Text)  # ciphertext; none where the job is final
     state: Mapped[str] = mapped_column(String(12))
     reason: Mapped[str | None] = mapped_column(String(30))
     detail: Mapped[str | None] = mapped_column(Text)
@@ -308,6 +311,7 @@ class Worker(Base):
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
     note: Mapped[str | None] = mapped_column(Text)  # what it last could not do, for people
+    code: Mapped[int] = mapped_column(server_default="1")  # the level of its code
 
 
 class Ticket(Base):

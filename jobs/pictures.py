@@ -33,6 +33,7 @@ def job_json(view: JobView) -> dict[str, Any]:
         "setup": view.setup,
         "output": list(view.outputs),
         "sync_every_seconds": view.sync_every,
+        "secrets": list(view.secrets),
         "cancel_requested": view.cancel_requested,
         "submitted_at": time_text(view.submitted_at),
         "started_at": time_text(view.started_at),

@@ -18,8 +18,9 @@ from typing import Any, TypedDict
 
 from jobs.errors import InvalidJob
 from jobs.money import Micros, parse_usd
+from jobs.secrets import from_environment
 from jobs.settings import Settings
-from jobs.values import parse_duration, shown
+from jobs.values import Secret, parse_duration, shown
 
 LONGEST_COMMAND = 256 * 1024
 LONGEST_WORD = 128 * 1024 - 1
@@ -48,6 +49,7 @@ class JobSpec(TypedDict, total=False):
     max_runtime: str | int | timedelta | None
     image: str | None
     env: Mapping[str, str] | None
+    secret: Mapping[str, str] | Sequence[str] | None
     key: str | None
     retries: int | None
     retry_on: str | Sequence[str] | None
@@ -91,6 +93,7 @@ class Spec:
     sync_every: int | None = None
     folder: str | None = None
     """The folder that becomes ``workdir`` once it is packed."""
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
 
     @property
     def command_text(self) -> str:
@@ -117,12 +120,13 @@ def validate(
     outputs = _outputs(*reader.get("output"))
     max_cost, cost_source = reader.get("max_cost")
     max_runtime, runtime_source = reader.get("max_runtime")
+    env = _env(reader)
     return Spec(
         command=_command(spec.get("command")),
         products=(_product(*reader.get("gpu")),),
         name=_printable(*reader.get("name"), LONGEST_NAME),
         image=_image(*reader.get("image")) or settings.image,
-        env=_env(reader),
+        env=env,
         max_cost=parse_usd(max_cost, cost_source) if max_cost is not None else settings.default_max_cost,
         max_cost_source=cost_source
         if max_cost is not None
@@ -140,6 +144,7 @@ def validate(
         outputs=outputs,
         sync_every=_sync_every(*reader.get("sync_every"), outputs),
         folder=_folder(*reader.get("workdir"), in_file=spec.get("workdir") is None),
+        secrets=_secrets(spec.get("secret"), reader.sources.get("secret", "secret"), env),
     )
 
 
@@ -262,9 +267,31 @@ def _env(reader: _Values) -> Mapping[str, str]:
         for name, value in source.items():
             _check_variable(name, value, what)
             merged[name] = value
-    if sum(len(name) + len(value.encode()) + 2 for name, value in merged.items()) > LARGEST_ENV:
-        raise InvalidJob("The environment of the job is larger than 1 MiB; pass large values in a file.")
+    _check_size(merged)
     return merged
+
+
+def _secrets(value: object, what: str, env: Mapping[str, str]) -> Mapping[str, Secret]:
+    """Only of the submission itself: a working folder's file must not choose what is taken from whom."""
+    if value is None:
+        return {}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        value = from_environment(value, what)
+    if not isinstance(value, Mapping):
+        raise InvalidJob(f"{what} must map names of variables to texts, or be a sequence of such names.")
+    for name, text in value.items():
+        _check_variable(name, text, what)
+        if not text:
+            raise InvalidJob(f"{what}: the value of {name} is empty.")
+        if name in env:
+            raise InvalidJob(f"{what}: {name} is in the job's environment (env) as well; give it once.")
+    _check_size({**env, **value})
+    return {name: Secret(text) for name, text in value.items()}
+
+
+def _check_size(env: Mapping[str, str]) -> None:
+    if sum(len(name) + len(value.encode()) + 2 for name, value in env.items()) > LARGEST_ENV:
+        raise InvalidJob("The environment of the job is larger than 1 MiB; pass large values in a file.")
 
 
 def _check_variable(name: object, value: object, what: str) -> None:

@@ -78,6 +78,7 @@ class JobView:
     finished_at: datetime | None
     since: datetime
     attempts: tuple[AttemptView, ...]
+    secrets: tuple[str, ...] = ()  # their names
 
     @property
     def final(self) -> bool:

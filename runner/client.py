@@ -23,16 +23,18 @@ from jobs import money
 from jobs.errors import (
     DatabaseError,
     InvalidJob,
+    InvalidSettings,
     JobCancelled,
     JobExpired,
     JobFailed,
 )
 from jobs.files.portable import KIND, PATH
 from jobs.files.pull import pull
+from jobs.secrets import ensure_cipher
 from jobs.settings import Settings, job_defaults, load_settings
 from jobs.spec import JobSpec, Spec, validate
 from jobs.states import State
-from jobs.store import logs, reads, submissions
+from jobs.store import agreement, logs, reads, submissions
 from jobs.store.catalog import Offer
 from jobs.store.database import Database
 from jobs.store.news import News
@@ -62,6 +64,7 @@ class Options(TypedDict, total=False):
     max_runtime: str | int | timedelta
     image: str
     env: Mapping[str, str]
+    secret: Mapping[str, str] | Sequence[str]
     key: str
     retries: int
     retry_on: str | Sequence[str]
@@ -253,6 +256,8 @@ class Client:
     def submit(self, command: str | Sequence[str], **options: Unpack[Options]) -> Job:
         """Queue one job. *command*: a ``str`` is a shell line, a sequence is run as it is.
 
+        *secret*: names to values, or names alone, whose values are taken from ``os.environ``.
+
         Raises InvalidJob where an option makes no sense, and InvalidToken where the API, asked for the
         inventory, refuses the token; then nothing was queued.
         """
@@ -266,8 +271,7 @@ class Client:
         defaults = job_defaults(home=self._settings.home)
         valid = [validate(spec, self._settings, defaults) for spec in specs]
         self._check_products(valid)
-        valid = folders.packed(valid, self._settings, self.database)
-        submitted = submissions.submit(self.database, valid)
+        submitted = self.queue(folders.packed(valid, self._settings, self.database))
         ids = [item.id for item in submitted]
         try:
             if (trouble := self.ring(ids)) is not None:
@@ -279,6 +283,21 @@ class Client:
                 f"{error} What was submitted is queued all the same: {ids[0]}{more}."
             ) from error
         return [Job(self, views[item.id]) for item in submitted]
+
+    def queue(self, specs: Sequence[Spec]) -> list[submissions.Submitted]:
+        """Write checked jobs into the database, their secrets encrypted; all of them or none.
+
+        Raises InvalidSettings where the workers that live could not read those.
+        """
+        cipher = None
+        if any(spec.secrets for spec in specs):
+            cipher = ensure_cipher(self._settings)
+            if not agreement.reads_secrets(self.database, cipher.keys[0]):
+                raise InvalidSettings(
+                    "The workers cannot read secrets that are encrypted here: RUNNER_SECRET_KEY must be the "
+                    "same for all of them and for whoever submits jobs with secrets."
+                )
+        return submissions.submit(self.database, specs, cipher)
 
     def ring(self, job_ids: Sequence[str]) -> str | None:
         """Tell the workers of jobs that were just queued, where a broker is set.

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from jobs import ids
 from jobs.errors import DatabaseError, InvalidSettings, ServiceUnavailable
+from jobs.secrets import environment_of_a_service
 from jobs.settings import Settings, as_environ
 from jobs.store import doom, leases, locks, reads
 from jobs.store.database import Database
@@ -192,7 +193,7 @@ def start_in_background(settings: Settings, *, idle: bool = True, new_account: b
             stderr=output,
             start_new_session=True,
             cwd="/",
-            env={**os.environ, **as_environ(settings)},
+            env={**environment_of_a_service(settings), **as_environ(settings)},
         )
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:

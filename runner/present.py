@@ -30,6 +30,13 @@ __all__ = [
 ]
 
 
+HOST_KEY_CHECKS = {
+    "attested": "verified: it is the one that the machine itself has attested; no other one is taken",
+    "accepted": "not verified: the first one that was shown; no other one is taken",
+}
+"""How the machine's host key was checked, in words."""
+
+
 def state_text(view: JobView) -> str:
     """The state, and whether somebody has asked for the job's end."""
     return f"{view.state}, cancel asked for" if view.cancel_requested and not view.final else str(view.state)
@@ -139,6 +146,7 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
         ("max runtime", f"{span(view.max_runtime)} ({view.max_runtime_source})"),
         ("retries", f"{view.retries} ({', '.join(view.retry_on)})" if view.retries else "0"),
         *_files(view),
+        *([("secrets", ", ".join(view.secrets))] if view.secrets else []),
         ("submitted", time_text(view.submitted_at) or "-"),
         ("started", time_text(view.started_at) or "-"),
         ("finished", time_text(view.finished_at) or "-"),
@@ -149,7 +157,7 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
             ("uuid", last.instance_uuid or "-"),
             ("expires", time_text(last.expires_at) or "-"),
             ("deadline", time_text(last.deadline_at) or "-"),
-            ("host key", last.host_key_check or "-"),
+            ("host key", HOST_KEY_CHECKS.get(last.host_key_check or "", "-")),
             ("log", f"{last.log_bytes} bytes" + (f", {last.log_end}" if last.log_end else "")),
         ]
         if view.outputs:

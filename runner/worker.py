@@ -17,6 +17,7 @@ from datetime import timedelta
 
 from jobs import ids
 from jobs.errors import InvalidSettings, ServiceUnavailable
+from jobs.secrets import existing_keys
 from jobs.settings import Secret, Settings
 from jobs.store import agreement, leases
 from jobs.store.database import Database
@@ -83,12 +84,11 @@ def check_settings(settings: Settings) -> None:
 
 def what_it_has(settings: Settings, token: Secret, public_line: str) -> dict[str, Sequence[str]]:
     """What all workers must have in common, by the name of its setting."""
-    secret = settings.secret_key
     return {
         agreement.ACCOUNT: [settings.api_url, token.reveal()],
         agreement.NOTIFY: [] if settings.notify_url is None else ["set"],
         agreement.SSH_KEY: [public_line],
-        agreement.SECRET_KEY: [] if secret is None else secret.reveal().split(","),
+        agreement.SECRET_KEY: existing_keys(settings),
         agreement.ARTIFACTS: [] if settings.artifacts_url is None else [settings.artifacts_url],
     }
 

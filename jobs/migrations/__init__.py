@@ -3,5 +3,9 @@
 HEAD = "0005"
 """The last step, so that the usual start need not load Alembic to see that nothing is to be done."""
 
-CODE = 1
+CODE = 2
 """The level of this code. A step that older code cannot work with raises ``agreement.least_code``."""
+
+PRIVATE_CODE = 2
+"""The level from which code knows secrets and files. The first job that has some raises ``least_code`` to it,
+and no migration does: old and new workers stand side by side until then, and no old one starts such a job."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
@@ -81,6 +81,7 @@ class Candidate:
     spent: int
     waits: int
     cancel_requested: bool
+    secrets: str | None = field(default=None, repr=False)
 
 
 def candidate(db: Database, job_id: str) -> Candidate | None:
@@ -100,6 +101,7 @@ def candidate(db: Database, job_id: str) -> Candidate | None:
             spent(session, now, job_id),
             job.waits,
             job.cancel_requested_at is not None,
+            job.secrets,
         )
 
 

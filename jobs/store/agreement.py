@@ -31,6 +31,15 @@ LAST = "last"
 Prints = Mapping[str, Sequence[str]]
 
 
+def reads_secrets(db: Database, key: str) -> bool:
+    """Whether the workers that live can read what *key* encrypts; true where none lives, or none has said."""
+    with db.read() as session:
+        row = session.execute(select(Agreement)).scalar_one()
+        living = session.execute(select(Worker.id).where(leases.alive(db.now(session)))).scalars()
+        have = [row.prints[worker].get(SECRET_KEY, ()) for worker in living if worker in row.prints]
+    return all(fingerprint(key, row.salt) in prints for prints in have)
+
+
 class Disagreement(ServiceUnavailable):
     """This worker must not work on this database. ``name``: of the setting that differs, if it is one."""
 

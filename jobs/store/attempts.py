@@ -7,7 +7,7 @@ followed by a write of what came of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -78,11 +78,13 @@ class Work:
     host: str | None
     port: int | None
     username: str | None
+    secrets: str | None = field(default=None, repr=False)
 
     @property
     def private(self) -> bool:
-        """Whether the machine is given more than a command: then it must have proved who it is."""
-        return self.workdir is not None or self.resumes is not None or bool(self.output_globs)
+        """Whether secrets or files go to the machine, or come from it: then it must prove that it is ours."""
+        files = self.workdir is not None or self.resumes is not None or bool(self.output_globs)
+        return files or self.secrets is not None
 
 
 def load(db: Database, attempt_id: str) -> Work | None:
@@ -145,6 +147,7 @@ def load(db: Database, attempt_id: str) -> Work | None:
             host=instance.host,
             port=instance.port,
             username=instance.username,
+            secrets=job.secrets,
         )
 
 
@@ -305,7 +308,7 @@ def finish(
 ) -> None:
     """The attempt's end, and the doom of its machine with it; *with_outputs*: after these have come."""
     if cause not in CAUSES:  # a machine's own words are not ours to trust
-        cause, detail = "lost", f"{detail} ({cause})"
+        cause, detail = "lost", detail if work.private else f"{detail} ({cause})"
     with db.write() as session:
         now = db.now(session)
         attempt: dict[str, Any] = {"exit_code": exit_code, "retryable": retryable}

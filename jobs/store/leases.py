@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from jobs.migrations import CODE
 from jobs.models import Attempt, Instance, Job, Leader, Worker
 from jobs.states import ENDED, State
 from jobs.store.database import Database
@@ -295,6 +296,7 @@ def add_worker(session: Session, now: datetime, owner: str, process: Process, se
             started_at=now,
             heartbeat_at=now,
             note=None,
+            code=CODE,
         )
     )
 

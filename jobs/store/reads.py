@@ -193,6 +193,7 @@ def _job(
             _attempt(attempt, instance, charge, now)
             for (attempt, instance), charge in zip(attempts, charges, strict=True)
         ),
+        secrets=tuple(job.secret_names or ()),
     )
 
 

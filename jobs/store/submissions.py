@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from jobs import ids
 from jobs.errors import InvalidJob, JobNotFound
-from jobs.models import Job, JobEvent
+from jobs.migrations import PRIVATE_CODE
+from jobs.models import Agreement, Job, JobEvent, Worker
+from jobs.secrets import Cipher
 from jobs.spec import Spec
 from jobs.states import FINAL, Event, State, Who, next_state
+from jobs.store import leases
 from jobs.store.database import Database, concern
 from jobs.store.transitions import Change, Person, move
 
 CANCELLED = "cancelled_by_user"
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 """No time of the submitter's own: on SQLite its clock may be ahead of the one that the service judges by."""
+SAME = ("command", "products", "env", "setup", "outputs", "secret_names")
+"""What a second submission under the same key must not change."""
+DRAINING = timedelta(seconds=20)
+"""In so long a worker that is too old has noticed it and handed everything back."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +38,14 @@ class Submitted:
     existed: bool
 
 
-def submit(db: Database, specs: Sequence[Spec]) -> list[Submitted]:
-    """Queue jobs, all in one transaction or none.
+def submit(db: Database, specs: Sequence[Spec], cipher: Cipher | None = None) -> list[Submitted]:
+    """Queue jobs, all in one transaction or none. *cipher* is needed where one of them has secrets.
 
     Raises InvalidJob where a key is used again for another command.
     """
     # Whether a key is there already is something to decide; a job without one asks nobody.
     with db.write(alone=any(spec.key is not None for spec in specs)) as session:
-        return _submit(session, db.now(session), specs)
+        return _submit(session, db.now(session), specs, cipher)
 
 
 def request_cancel(db: Database, job_id: str) -> State:
@@ -73,13 +80,15 @@ def request_cancel(db: Database, job_id: str) -> State:
         )
 
 
-def _submit(session: Session, now: datetime, specs: Sequence[Spec]) -> list[Submitted]:
+def _submit(
+    session: Session, now: datetime, specs: Sequence[Spec], cipher: Cipher | None = None
+) -> list[Submitted]:
     known = _by_key(session, [spec.key for spec in specs if spec.key is not None])
     submitted, rows = [], []
     for spec in specs:
-        row = _row(spec, now)
+        row = _row(spec, now, cipher)
         if spec.key is not None and (earlier := known.get(spec.key)) is not None:
-            if any(earlier[name] != row[name] for name in ("command", "products", "env", "setup", "outputs")):
+            if any(earlier[name] != row[name] for name in SAME):
                 raise InvalidJob(
                     f"The key {spec.key!r} already belongs to job {earlier['id']}, "
                     "which runs something else; use another key."
@@ -91,17 +100,34 @@ def _submit(session: Session, now: datetime, specs: Sequence[Spec]) -> list[Subm
         submitted.append(Submitted(row["id"], existed=False))
         if spec.key is not None:
             known[spec.key] = row
+    if any(_is_new(row) for row in rows) and _old_workers_leave(session, now):
+        for row in rows:
+            row["not_before"] = now + DRAINING
     if rows:
         session.execute(insert(Job), rows)
         session.execute(insert(JobEvent), [_event(row) for row in rows])
     return submitted
 
 
+def _is_new(row: dict[str, Any]) -> bool:
+    """Whether a job has what older code would leave out, without a word."""
+    return any(row[name] is not None for name in ("secrets", "workdir", "setup", "outputs"))
+
+
+def _old_workers_leave(session: Session, now: datetime) -> bool:
+    """See to it that no code works here that knows neither secrets nor files; whether some may be about."""
+    session.execute(
+        update(Agreement).where(Agreement.least_code < PRIVATE_CODE).values(least_code=PRIVATE_CODE)
+    )
+    old = exists().where(leases.alive(now), Worker.code < PRIVATE_CODE)
+    return bool(session.execute(select(old)).scalar())
+
+
 def _by_key(session: Session, keys: list[str]) -> dict[str, dict[str, Any]]:
     known: dict[str, dict[str, Any]] = {}
     for start in range(0, len(keys), 500):
         found = session.execute(
-            select(Job.key, Job.id, Job.command, Job.products, Job.env, Job.setup, Job.outputs).where(
+            select(*(getattr(Job, name) for name in ("key", "id", *SAME))).where(
                 Job.key.in_(keys[start : start + 500])
             )
         ).mappings()
@@ -119,10 +145,13 @@ def _event(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row(spec: Spec, now: datetime) -> dict[str, Any]:
+def _row(spec: Spec, now: datetime, cipher: Cipher | None) -> dict[str, Any]:
+    job_id = ids.new_job_id()
+    if spec.secrets and cipher is None:
+        raise ValueError("a job with secrets needs a cipher")
     command = {"shell": spec.command} if isinstance(spec.command, str) else {"argv": list(spec.command)}
     return {
-        "id": ids.new_job_id(),
+        "id": job_id,
         "name": spec.name,
         "key": spec.key,
         "command": command,
@@ -141,6 +170,8 @@ def _row(spec: Spec, now: datetime) -> dict[str, Any]:
         "setup": spec.setup,
         "outputs": list(spec.outputs) or None,
         "sync_every": spec.sync_every,
+        "secret_names": sorted(spec.secrets) or None,
+        "secrets": cipher.seal(job_id, spec.secrets) if spec.secrets and cipher is not None else None,
         "state": next_state(None, Event.SUBMITTED, Who.PERSON).value,
         "not_before": AT_ONCE,
         "submitted_at": now,

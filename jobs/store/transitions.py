@@ -165,6 +165,7 @@ def _move_job(
     values: dict[str, Any] = {"state": new.value, "reason": change.reason, "detail": change.detail}
     if new.final:
         values |= {"finished_at": now, "attempt_id": None, "lease_owner": None, "lease_until": None}
+        values["secrets"] = None  # nobody needs them any more
     elif new is State.QUEUED:
         values |= {"attempt_id": None, "lease_owner": None, "lease_until": None}
     elif state is State.QUEUED:

@@ -36,6 +36,14 @@ MaxRuntime = Annotated[
 ]
 Image = Annotated[str | None, typer.Option("--image", help="Image, by name or id; see `runner images`.")]
 Env = Annotated[list[str] | None, typer.Option("--env", metavar="KEY=VALUE", help="Repeatable.")]
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--secret",
+        metavar="KEY[=ENV_VAR]",
+        help="Repeatable; the value is that of your variable ENV_VAR, else KEY.",
+    ),
+]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", metavar="FILE", help="Lines of KEY=VALUE.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be rented; rent nothing.")]
 Retries = Annotated[
@@ -80,6 +88,7 @@ def submit(
     image: Image = None,
     env: Env = None,
     env_file: EnvFile = None,
+    secret: Secrets = None,
     retries: Retries = None,
     retry_on: RetryOn = None,
     workdir: Workdir = None,
@@ -100,6 +109,7 @@ def submit(
             command,
             env,
             env_file,
+            secret,
             gpu=gpu,
             name=name,
             max_cost=max_cost,
@@ -116,7 +126,7 @@ def submit(
         if dry_run:
             plan.say(client, spec, json)
             return
-        submitted = submissions.submit(client.database, [files.packed(client, spec)])[0]
+        submitted = client.queue([files.packed(client, spec)])[0]
         trouble = client.ring([submitted.id])
         try:
             if json:
@@ -137,6 +147,7 @@ def run(
     image: Image = None,
     env: Env = None,
     env_file: EnvFile = None,
+    secret: Secrets = None,
     retries: Retries = None,
     retry_on: RetryOn = None,
     workdir: Workdir = None,
@@ -159,6 +170,7 @@ def run(
             command,
             env,
             env_file,
+            secret,
             gpu=gpu,
             name=name,
             max_cost=max_cost,
@@ -176,7 +188,7 @@ def run(
             plan.say(client, spec, json)
             return
         watch.ensure_service(client)
-        submitted = submissions.submit(client.database, [files.packed(client, spec)])[0]
+        submitted = client.queue([files.packed(client, spec)])[0]
         trouble = client.ring([submitted.id])
         try:
             _say_submitted(client, spec, submitted, trouble)
@@ -351,7 +363,8 @@ def _spec(
     command: list[str],
     env: list[str] | None,
     env_file: Path | None,
-    output: list[str] | None = None,
+    secrets: list[str] | None,
+    output: list[str] | None,
     **options: str | None,
 ) -> Spec:
     given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
@@ -359,8 +372,10 @@ def _spec(
         given["output"] = output
     if env or env_file is not None:
         given["env"] = {**(read_env_file(env_file) if env_file is not None else {}), **_env(env or [])}
+    if secrets:
+        given["secret"] = secrets
     spec = cast("JobSpec", {"command": command[0] if len(command) == 1 else command, **given})
-    sources = {option: "--" + option.replace("_", "-") for option in (*options, "env", "output")}
+    sources = {option: "--" + option.replace("_", "-") for option in (*options, "env", "output", "secret")}
     return client.validate(spec, sources)
 
 

@@ -91,7 +91,8 @@ class SimConfig:
 
     *folder* is used and kept if given, else a temporary one is made and removed. *shell* runs the commands of
     SSH and of startup. *openssh* puts OpenSSH's own `sshd` before each machine, not the built-in server;
-    logins are then by key only, as the current user, and `ssh_drop_after_bytes` does not work.
+    logins are then as the current user, whose password is never taken, and `ssh_drop_after_bytes` does not
+    work.
     Each cloud makes tokens of its own unless they are given.
     """
 

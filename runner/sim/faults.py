@@ -110,6 +110,8 @@ class Faults(BaseModel):
     host_keys: Literal["true", "wrong", "missing"] = (
         "true"  # what the machine finds as its own public host key
     )
+    sudo: Literal["works", "refused"] = "works"  # for machines that are deployed from now on
+    passwords_stay: bool = False  # their servers go on offering logins by password, whatever is configured
     vanish_after_seconds: Seconds | None = None  # machines that boot from now on disappear so long after it
 
     # SSH: what a new connection meets on every machine; `drop` is closed at once, `hang` gets no banner

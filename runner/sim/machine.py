@@ -28,6 +28,7 @@ from runner.sim import processes, sshd
 from runner.sim.config import Image, Product, SimConfig
 from runner.sim.faults import SshMode
 from runner.sim.ssh import Door
+from runner.sim.system import System
 
 Phase = Literal["booting", "ready", "stopped", "failed", "terminating", "terminated", "gone"]
 LOG = logging.getLogger("runner.sim")
@@ -66,7 +67,6 @@ class Machine:
         self._reaper = reaper
         self.shell = config.shell
         self.username = sshd.current_user() if config.openssh else config.username
-        self.password_login = config.password_login
         self.password = str(secrets.randbelow(9 * 10**11) + 10**11)  # digits: it may be listed as a number
         self.started = started
         self.ended: datetime | None = None
@@ -76,10 +76,18 @@ class Machine:
         self._boot_seconds = config.boot_seconds
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._make_folders()
+        self.system = System(
+            folder,
+            password_login=config.password_login,
+            sudo=config.faults.sudo,
+            stays_on=config.faults.passwords_stay,
+        )
         self.sshd: sshd.Sshd | None = None
         if config.openssh:
             env = self.environment(self.username)
-            self.sshd = sshd.prepare(folder / "sshd", self.home, self.host_key, self.shell, env)
+            self.sshd = sshd.prepare(
+                folder / "sshd", self.home, self.host_key, self.shell, env, self.system.in_force
+            )
         self.door = Door(self)
         self.port = self.door.port
         self.phase: Phase = "booting"
@@ -123,6 +131,7 @@ class Machine:
             self.set_phase("failed")
             return
         self._boots += 1
+        self.system.start()
         self.set_phase("ready")
         self.keep(self._vanish_later())
         delay = self.faults.ssh_delay_seconds
@@ -196,6 +205,11 @@ class Machine:
 
     # Its processes
 
+    @property
+    def password_login(self) -> bool:
+        """Whether its server takes the password of the listing, as it is configured now."""
+        return self.system.offers("PasswordAuthentication")
+
     def environment(self, user: str) -> dict[str, str]:
         """What a process of the machine finds in its environment, its marker included."""
         return {
@@ -203,10 +217,11 @@ class Machine:
             "USER": user,
             "LOGNAME": user,
             "SHELL": "/bin/sh",
-            "PATH": login_path(),
+            "PATH": f"{self.system.programs}:{login_path()}",
             "LANG": "C.UTF-8",
             "TMPDIR": str(self.folder / "tmp"),
             "RN_HOST_KEYS": str(self.host_key_folder),
+            "RN_SSHD": str(self.system.ssh),
             processes.MARKER: self.uuid,
         }
 
@@ -226,6 +241,7 @@ class Machine:
         """Let OpenSSH's sshd serve the socket of a connection. Raises OSError."""
         if self.sshd is None:
             raise OSError("this machine has no sshd")
+        self.system.offers("PasswordAuthentication")  # reads it anew where that was asked for
         env = self.environment(self.username)
         with (self.folder / "sshd.log").open("ab") as log:
             return self.spawn(self.sshd.argv, env, connection, connection, log.fileno())

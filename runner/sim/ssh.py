@@ -153,7 +153,7 @@ class Door:
                 agent_forwarding=False,
                 x11_forwarding=False,
                 gss_host=None,
-                kbdint_auth=False,
+                kbdint_auth=False,  # as Ubuntu has it
                 password_auth=self.machine.password_login,
                 login_timeout=120,
             )

@@ -51,9 +51,18 @@ def current_user() -> str:
 
 
 def prepare(
-    folder: Path, home: Path, host_key: asyncssh.SSHKey, shell: str, environment: Mapping[str, str]
+    folder: Path,
+    home: Path,
+    host_key: asyncssh.SSHKey,
+    shell: str,
+    environment: Mapping[str, str],
+    logins: Path,
 ) -> Sshd:
-    """Write what sshd needs into *folder*. Raises FileNotFoundError if sshd is not installed."""
+    """Write what sshd needs into *folder*. Raises FileNotFoundError if sshd is not installed.
+
+    *logins*: the configuration of the machine's own, which says whether passwords are offered. None is ever
+    right: they would be those of the current user.
+    """
     program = find_sshd()
     if program is None:
         raise FileNotFoundError("OpenSSH's sshd is not installed")
@@ -80,9 +89,8 @@ def prepare(
         "ForceCommand": shlex.quote(str(forced)),
         "StrictModes": "no",  # the folders above the home may be anybody's, such as /tmp
         "UsePAM": "no",
-        "PermitRootLogin": "yes",
-        "PasswordAuthentication": "no",
-        "KbdInteractiveAuthentication": "no",
+        "PermitRootLogin": "prohibit-password",
+        "PermitEmptyPasswords": "no",
         "PermitUserRC": "no",
         "AcceptEnv": "LANG LC_*",
         "Subsystem": f"sftp {sftp}",
@@ -91,6 +99,7 @@ def prepare(
         "PrintLastLog": "no",
         "UseDNS": "no",
         "LogLevel": "ERROR",
+        "Include": logins,
     }
     config = folder / "sshd_config"
     config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in settings.items()))

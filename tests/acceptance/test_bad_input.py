@@ -36,6 +36,20 @@ WRONG_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "env with a bad name": ((*GPU, "--env", "1A=x", "--", "true"), "1A"),
     "env of ours": ((*GPU, "--env", "RUNNER_JOB_ID=x", "--", "true"), "RUNNER_JOB_ID"),
     "an env file that is not there": ((*GPU, "--env-file", "/no/such/file", "--", "true"), "/no/such/file"),
+    "a secret that is not set": (
+        (*GPU, "--secret", "NO_SUCH", "--", "true"),
+        "NO_SUCH: that variable",
+    ),
+    "a secret from a variable that is not set": (
+        (*GPU, "--secret", "HF_TOKEN=NO_SUCH", "--", "true"),
+        "--secret HF_TOKEN: the variable that you name behind the '=' is not set",
+    ),
+    "a secret with a bad name": ((*GPU, "--secret", "1A=PATH", "--", "true"), "1A"),
+    "a secret of ours": ((*GPU, "--secret", "RUNNER_X=PATH", "--", "true"), "RUNNER_X"),
+    "a secret that env has as well": (
+        (*GPU, "--env", "A=x", "--secret", "A=PATH", "--", "true"),
+        "give it once",
+    ),
     "retries that are no number": ((*GPU, "--retries", "x", "--", "true"), "--retries must be"),
     "a reason that is none": ((*GPU, "--retry-on", "idle", "--", "true"), "--retry-on knows"),
     "an option of a later time": ((*GPU, "--grace", "5m", "--", "true"), "--grace"),

@@ -26,6 +26,8 @@ README = ROOT / "README.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 MACHINE_HAS = {"nvidia-smi": "uname -s"}
 """What a simulated machine lacks, and what stands in for it here."""
+EXPORTED = {"HF_TOKEN": "hf_a-value-that-nobody-may-see"}
+"""What the reader is told to have in the environment."""
 MASKS = ((r"\bjob [a-z0-9]{12}\b", "job ID"), (r"\(pid \d+\)", "(pid N)"))
 
 
@@ -40,6 +42,7 @@ def _id(document: Path) -> str:
 @pytest.mark.timeout(300)
 def test_the_commands_of_the_readme(installation: Installation, tmp_path: Path) -> None:
     """In their order, as one person would type them; what they are shown to print, they print."""
+    installation.environ |= EXPORTED
     ran = []
     for block in _blocks(README, "console"):
         for words, shown in _commands(block):
@@ -48,6 +51,7 @@ def test_the_commands_of_the_readme(installation: Installation, tmp_path: Path) 
             assert done.returncode == 0, (words, said)
             if words[0] != "init":
                 assert installation.sim.token.encode() not in said
+            assert not any(value.encode() in said for value in EXPORTED.values())
             printed = {_masked(line) for line in said.decode().splitlines()}
             assert [line for line in shown if _masked(line) not in printed] == [], (words, said.decode())
             ran.append(words[0])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from jobs.store import leases, schema
-from tests.acceptance.harness import Installation, Workers
+from tests.acceptance.harness import GPU, Installation, Workers
 
 ROOT = Path(__file__).parents[2]
 WORKER = "runner/worker.py"
@@ -70,6 +70,29 @@ def test_old_and_new_side_by_side(installation: Installation, last_release: Path
             assert (job["state"], len(job["attempts"])) == ("succeeded", 1), (job, fleet.tail())
             assert fleet.log(job_id) == expected
         assert len(leases.workers(client.database)) >= 1
+    fleet.nothing_left()
+
+
+@pytest.mark.timeout(300)
+def test_the_first_job_with_secrets_ends_the_time_of_the_old_ones(
+    installation: Installation, last_release: Path
+) -> None:
+    """A worker that knows no secrets would run such a job without them: it drains, and others run it."""
+    if (last_release / "jobs" / "secrets.py").exists():
+        pytest.skip("the last release knows secrets already, so nobody had to leave")
+    fleet = installation
+    assert isinstance(fleet, Workers)
+    fleet.environ |= {"RUNNER_SECRET_KEY": "A" * 43 + "=", "HF_TOKEN": "a value"}
+    fleet.start(1, PYTHONPATH=str(last_release))
+    fleet.start(2)
+    plain = fleet.submit("echo plain")
+    assert fleet.final(plain)["state"] == "succeeded", "both serve until then"
+    secret = fleet.ok("submit", *GPU, "--secret", "HF_TOKEN", "--", 'echo "${#HF_TOKEN} characters"').strip()
+    assert fleet.workers.pop(1).wait(60) != 0, "it says that it is too old"
+    assert "too old" in fleet.tail()
+    job = fleet.final(secret)
+    assert (job["state"], len(job["attempts"])) == ("succeeded", 1), (job, fleet.tail())
+    assert fleet.log(secret) == b"7 characters\n"
     fleet.nothing_left()
 
 

@@ -69,8 +69,8 @@ def _words(database: Database) -> dict[str, list[str]]:
                 WHERE table_schema = 'public' AND table_name != 'alembic_version'"""
     with database.engine.connect() as connection:
         rows = connection.execute(text(query)).all()
-    # SQLite writes a column that came later behind the last one of before, on the same line.
-    between = re.compile(r"\n|, (?=[a-z_]+ [A-Z]+\b)")
+    # SQLite writes a column that came later, and its check, behind the last one of before, on the same line.
+    between = re.compile(r"\n|, (?=[a-z_]+ [A-Z]+\b)|(?<=TEXT) (?=CONSTRAINT )")
     return {
         name: sorted(line.strip().rstrip(",") for line in between.split(sql) if line.strip())
         for name, sql in rows

@@ -69,7 +69,7 @@ def test_the_startup_command_is_one_short_line_without_our_comments() -> None:
     assert "@" not in re.sub(r'"?\$@"?|@ARGV', "", script), "a mark was left in"
 
 
-@pytest.mark.parametrize("name", ["supervisor.sh", "bootstrap.sh"])
+@pytest.mark.parametrize("name", ["supervisor.sh", "bootstrap.sh", "keys_only.sh"])
 def test_shellcheck(name: str) -> None:
     shellcheck = shutil.which("shellcheck", path=f"{ROOT}/.venv/bin:{os.environ['PATH']}")
     if shellcheck is None:

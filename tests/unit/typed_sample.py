@@ -18,7 +18,18 @@ def use() -> None:
     runner.submit(
         ["python", "-c", "1"], gpu="x", max_cost="0.50", max_runtime=timedelta(hours=1), env={"A": "b"}
     )
-    runner.submit("true", gpu="x", max_cost=Decimal("1.5"), max_runtime=90, name="n", image="i", key="k")
+    runner.submit(
+        "true",
+        gpu="x",
+        max_cost=Decimal("1.5"),
+        max_runtime=90,
+        name="n",
+        image="i",
+        key="k",
+        secret={"A": "b"},
+    )
+    runner.submit("true", gpu="x", secret={"HF_TOKEN": "hf"})
+    runner.submit("true", gpu="x", secret=["HF_TOKEN"])
     specs: list[runner.JobSpec] = [{"command": "true", "gpu": "x"}, {"command": ["a", "b"], "max_cost": 0.5}]
     assert_type(runner.submit_many(specs), list[runner.Job])
     assert_type(runner.get("abc"), runner.Job)

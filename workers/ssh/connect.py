@@ -17,12 +17,13 @@ from pathlib import Path
 
 import paramiko
 
+from workers.ssh.channel import deadline
 from workers.ssh.errors import HostKeyMismatch, Unreachable, fingerprint, mapped
 from workers.ssh.keys import load_key
 from workers.ssh.machine import Machine
 from workers.ssh.wire import Wire
 
-__all__ = ["Address", "Machine", "connect"]
+__all__ = ["KEYLESS", "Address", "Machine", "connect", "offered_logins"]
 
 KEEPALIVE_SECONDS = 15.0
 PATIENCE_SECONDS = 40.0
@@ -34,6 +35,9 @@ AT_ONCE = 4
 take the next ones and renew what it has."""
 TURN_SECONDS = 5.0
 """How long one waits for that: machines that do not answer must not hold up the others."""
+
+KEYLESS = frozenset({"password", "keyboard-interactive", "none"})
+"""Logins for which nobody needs a key of ours."""
 
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
@@ -58,14 +62,46 @@ def connect(
     timeout: float,
     keepalive: float = KEEPALIVE_SECONDS,
     patience: float = PATIENCE_SECONDS,
+    discreet: bool = False,
 ) -> Machine:
     """Log in. *timeout* in seconds is for all of it, but for the wait until few others do; *keepalive* and
-    *patience* are for later silence.
+    *patience* are for later silence. *discreet*: no error may repeat what the machine says.
 
     *pinned* is the machine's host key as "type base64", or None on the first connection. Raises Unreachable,
     LoginRefused, HostKeyMismatch, and InvalidSettings for our key.
     """
     key = load_key(key_path)
+    where = str(address)
+    with _shaken(address, pinned, timeout) as (wire, host_key, end):
+        _log_in(wire, where, address.username, key, end)
+        wire.keep_alive(keepalive, patience)
+    return Machine(wire, where, host_key, discreet=discreet)
+
+
+def offered_logins(address: Address, *, pinned: str, timeout: float) -> tuple[str, ...]:
+    """Which kinds of login the server offers to somebody who shows nothing, by their names in the protocol.
+
+    It is asked over a connection of its own, before any login. ``none``: it lets in everybody. *timeout* in
+    seconds. Raises Unreachable, and HostKeyMismatch.
+    """
+    where = str(address)
+    with _shaken(address, pinned, timeout) as (wire, _, end):
+        try:
+            with deadline(wire, where, max(0.1, end - time.monotonic())), mapped(where):
+                try:
+                    wire.auth_none(address.username)
+                except paramiko.BadAuthenticationType as error:
+                    return tuple(error.allowed_types)
+                except paramiko.AuthenticationException as error:
+                    raise Unreachable(f"{where}: it did not say which logins it offers") from error
+                return ("none",)
+        finally:
+            wire.close()
+
+
+@contextmanager
+def _shaken(address: Address, pinned: str | None, timeout: float) -> Iterator[tuple[Wire, str, float]]:
+    """A connection before its login, the host key that it showed, the end of its time; closed on errors."""
     where = str(address)
     end = time.monotonic() + timeout
     if not address.host:
@@ -80,14 +116,11 @@ def connect(
         raise
     try:
         with _turn() as waited:
-            end += waited
-            host_key = _shake_hands(wire, where, pinned, end)
-            _log_in(wire, where, address.username, key, end)
-        wire.keep_alive(keepalive, patience)
+            host_key = _shake_hands(wire, where, pinned, end + waited)
+            yield wire, host_key, end + waited
     except BaseException:
         wire.close()
         raise
-    return Machine(wire, where, host_key)
 
 
 @contextmanager

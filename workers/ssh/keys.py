@@ -1,15 +1,12 @@
 """Our SSH key: made on first use, once, however many processes come at the same time.
 
-It is written whole beside its place and linked there, which fails if somebody was first: nobody ever reads
-half a key, and no key is replaced after it was handed out. The private part is read from this file only.
+The private part is read from its file only; no key is replaced after it was handed out.
 """
 
 from __future__ import annotations
 
-import errno
 import io
 import os
-import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from jobs import once
 from jobs.errors import InvalidJob, InvalidSettings
 from workers.ssh.errors import fingerprint
 
@@ -130,42 +128,10 @@ def _private_key(path: Path) -> PrivateKey:
 
 
 def _make(path: Path) -> None:
-    try:
-        for above in reversed((path.parent, *path.parent.parents)):  # `parents=True` would leave them open
-            if not above.is_dir():
-                above.mkdir(mode=0o700, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(errno.ENOTDIR, f"{path.parent} is not a folder") from None
     data = ed25519.Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    new = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _put(new, path)
-    finally:
-        new.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _put(new: Path, path: Path) -> None:
-    """Give *new* the name *path*, unless somebody else was first."""
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        return
-    except OSError:
-        # No hard links on this file system: the last one wins. Whoever reads later reads that one.
-        if not path.exists():
-            new.rename(path)
+    once.make(path, data)
 
 
 def _invalid(path: Path, what: str) -> InvalidSettings:

@@ -17,6 +17,7 @@ from workers.supervisor import (
     GoAnswer,
     MachineState,
     UnreadableAnswer,
+    keys_only_script,
     parse_attestations,
     parse_go,
     parse_state,
@@ -26,17 +27,22 @@ from workers.supervisor import (
 
 QUESTION_SECONDS = 20.0
 START_SECONDS = 60.0
+UNSAID = "what it says is not shown, because it knows secrets"
 
 T = TypeVar("T")
 
 
 class Machine:
-    """One persistent connection. ``host_key`` is "type base64", ``where`` is for sentences."""
+    """One persistent connection. ``host_key`` is "type base64", ``where`` is for sentences.
 
-    def __init__(self, wire: Wire, where: str, host_key: str) -> None:
+    ``discreet``: no error repeats what the machine says, for by now it knows what must stand in no log.
+    """
+
+    def __init__(self, wire: Wire, where: str, host_key: str, *, discreet: bool = False) -> None:
         self.wire = wire
         self.where = where
         self.host_key = host_key
+        self.discreet = discreet
 
     def __enter__(self) -> Machine:
         return self
@@ -60,6 +66,15 @@ class Machine:
         answer = self._run("sh", stdin=script.encode("ascii"), seconds=START_SECONDS)
         if answer.status != 0:
             raise self._failed("our files could not be brought", answer)
+
+    def switch_off_passwords(self) -> None:
+        """Let the machine's SSH server take keys only, with the rights of root. Any number of times.
+
+        What that led to, only the server can tell. Raises BadAnswer where it could not be done.
+        """
+        answer = self._run("sh", stdin=keys_only_script().encode("ascii"))
+        if answer.status != 0:
+            raise self._failed("logins by password could not be switched off", answer)
 
     def go(self, attempt_id: str, payload: bytes) -> GoAnswer:
         """Start the command, once. Unreachable leaves open whether it was started."""
@@ -97,10 +112,11 @@ class Machine:
         try:
             return parse(answer)
         except UnreadableAnswer as error:
-            raise BadAnswer(f"{self.where}: {error}") from None
+            said = f"its answer makes no sense; {UNSAID}" if self.discreet else error
+            raise BadAnswer(f"{self.where}: {said}") from None
 
     def _failed(self, what: str, answer: Answer) -> BadAnswer:
-        said = printable(answer.stderr or answer.stdout) or "nothing was said"
+        said = UNSAID if self.discreet else printable(answer.stderr or answer.stdout) or "nothing was said"
         return BadAnswer(f"{self.where}: {what} (status {answer.status}: {said})")
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from jobs import money
 from jobs.backoff import doubling
 from jobs.errors import ApiError, InvalidToken, PaymentRequired
+from jobs.secrets import Unreadable, cipher
 from jobs.states import Event
 from jobs.store import admission, leases, limits
 from jobs.store.admission import Candidate, Full, Limits, Plan
@@ -89,6 +90,11 @@ def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:
         silence = limits.blocked_until(session, now, limits.CALLS)
     if silence is not None:
         raise _Waits(None, "the API asked for a pause", silence - now)
+    if job.secrets is not None:
+        try:
+            cipher(ctx.settings).open(job_id, job.secrets)
+        except Unreadable as error:
+            raise _Refused(Event.CANNOT_START, "secret_key", str(error)) from None
     try:
         plan = _plan(ctx, job)
     except (InvalidToken, PaymentRequired) as error:

@@ -14,11 +14,13 @@ from jobs.states import Event, State
 from jobs.store import attempts
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease, Stale
-from workers.ssh.connect import Address, Machine, connect
+from workers.ssh.connect import Machine, connect
 from workers.ssh.errors import HostKeyMismatch, SshError
-from workers.steps.boot import Distrusted, boot
+from workers.steps import door
+from workers.steps.boot import boot
 from workers.steps.context import Context
 from workers.steps.control import Control
+from workers.steps.door import Distrusted
 from workers.steps.logbook import Logbook
 from workers.steps.outputs import Outputs
 from workers.steps.run import run
@@ -98,8 +100,13 @@ class _Visit:
         return self.outputs
 
     def _reach(self, work: Work) -> Machine:
-        address = Address(work.host or "", work.port or self.ctx.settings.ssh_port, work.username or "ubuntu")
-        return connect(address, self.ctx.key.private_path, pinned=work.host_key, timeout=CONNECT_SECONDS)
+        return connect(
+            door.address(self.ctx, work),
+            self.ctx.key.private_path,
+            pinned=work.host_key,
+            timeout=CONNECT_SECONDS,
+            discreet=work.private and work.go_ordered_at is not None,
+        )
 
     def _in_touch(self, work: Work) -> None:
         self.failures = 0

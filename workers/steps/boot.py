@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from jobs import money
+from jobs.secrets import Unreadable, cipher
 from jobs.states import Event, State
 from jobs.store import attempts, catalog
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease
+from jobs.values import Secret
 from workers.ssh.connect import Machine
+from workers.steps import door
 from workers.steps.bring import bring_files
 from workers.steps.context import Context
 from workers.steps.control import Control
-from workers.supervisor import PROTOCOL, attested, bootstrap_script, go_payload
+from workers.supervisor import PROTOCOL, bootstrap_script, go_payload
 
 log = logging.getLogger(__name__)
-
-FILES_SECONDS = 10.0
-"""How long after the login our files may be missing before they are brought over SSH."""
-ATTEST_SECONDS = 60.0
-"""How long a machine that must attest its host key may take for it."""
-LOOK_SECONDS = 0.5
-
-
-class Distrusted(Exception):
-    """The machine's host key is not the one that it should be, or was not attested where it must be."""
 
 
 def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control) -> bool:
@@ -36,13 +29,20 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
 
     Raises Unreachable, Distrusted and Stale.
     """
-    if work.host_key is None:
-        check = _check_host_key(ctx, work, machine, control)
+    if door.unchecked(ctx, work):
+        check = door.check_host_key(ctx, work, machine, control)
         if check is None:
             return False
         attempts.pin(ctx.db, work, lease, machine.host_key, check)
     state = machine.state(work.attempt_id)
     if state.kind == "none":
+        try:
+            secrets = _secrets(ctx, work)
+        except Unreadable as error:
+            _unreadable(ctx, work, lease, str(error))
+            return False
+        if work.private and not door.keys_only(ctx, work, machine, control):
+            return False
         if (work.workdir or work.resumes) and not bring_files(ctx, work, lease, machine, control):
             return False
         deadline_at, cause = _deadline(ctx, work)
@@ -52,7 +52,8 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         if work.setup is not None and work.protocol < PROTOCOL:
             machine.bootstrap(bootstrap_script(work.attempt_id, ctx.key.public_line, work.attestation_key))
         now = attempts.order_go(ctx.db, work, lease, deadline_at, cause)
-        answer = machine.go(work.attempt_id, _payload(ctx, work, now, deadline_at, cause))
+        machine.discreet = machine.discreet or work.private
+        answer = machine.go(work.attempt_id, _payload(ctx, work, secrets, now, deadline_at, cause))
         log.info("attempt %s: go: %s", work.attempt_id, "accepted" if answer.accepted else answer.state.kind)
     elif work.go_ordered_at is None:
         # A command that runs before `go` was ordered is not ours to count on.
@@ -68,36 +69,6 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         return False
     attempts.started(ctx.db, work, lease)
     return True
-
-
-def _check_host_key(ctx: Context, work: Work, machine: Machine, control: Control) -> str | None:
-    """Compare the key that the connection showed with the one that the machine attests.
-
-    Returns how it was checked; None where the attendant was interrupted. Raises Distrusted.
-    """
-    must = (ctx.settings.host_keys or ("verify" if work.private else "accept-new")) == "verify"
-    began = time.monotonic()
-    brought = False
-    while True:
-        attestations = machine.attestations(work.attempt_id)
-        if attestations and not brought:
-            if attested(work.attestation_key, work.attempt_id, machine.host_key, attestations):
-                return "attested"
-            kind = machine.host_key.split()[0]
-            if kind in attestations:
-                raise Distrusted(f"the {kind} host key that the machine shows is not the one that it attests")
-        waited = time.monotonic() - began
-        if must and waited > ATTEST_SECONDS:
-            raise Distrusted("the machine has not attested its host key, and RUNNER_HOST_KEYS asks for it")
-        if brought and not must:
-            return "accepted"
-        if not brought and waited > FILES_SECONDS and not must:
-            log.info("attempt %s: the startup command left nothing; bringing its files", work.attempt_id)
-            machine.bootstrap(bootstrap_script(work.attempt_id, ctx.key.public_line, work.attestation_key))
-            brought = True
-            continue
-        if control.interrupt.wait(LOOK_SECONDS):
-            return None
 
 
 def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
@@ -127,13 +98,39 @@ def _no_time(ctx: Context, work: Work, lease: AttemptLease) -> None:
     )
 
 
-def _payload(ctx: Context, work: Work, now: datetime, deadline_at: datetime, cause: str) -> bytes:
+def _secrets(ctx: Context, work: Work) -> dict[str, Secret]:
+    """What the command gets and nobody else. Raises Unreadable."""
+    return {} if work.secrets is None else cipher(ctx.settings).open(work.job_id, work.secrets)
+
+
+def _unreadable(ctx: Context, work: Work, lease: AttemptLease, detail: str) -> None:
+    """The key was there at admission, and is not any more."""
+    attempts.finish(
+        ctx.db,
+        work,
+        lease,
+        Event.BOOT_FAILED,
+        state=State.BOOTING,
+        cause="secret_key",
+        detail=detail,
+    )
+
+
+def _payload(
+    ctx: Context,
+    work: Work,
+    secrets: Mapping[str, Secret],
+    now: datetime,
+    deadline_at: datetime,
+    cause: str,
+) -> bytes:
     left = (deadline_at - now).total_seconds()
     seconds = max(1, math.ceil(left) if cause == "max_runtime" else int(left))
     kept = catalog.offers(ctx.db)
     offer = kept[0].get(work.product) if kept is not None else None
     env = {
         **work.env,
+        **{name: value.reveal() for name, value in secrets.items()},
         "RUNNER_JOB_ID": work.job_id,
         "RUNNER_JOB_NAME": work.job_name or "",
         "RUNNER_ATTEMPT": str(work.number),

@@ -48,6 +48,12 @@ def supervisor_script() -> str:
     return _shipped((_HERE / "supervisor.sh").read_text(encoding="ascii"))
 
 
+@cache
+def keys_only_script() -> str:
+    """A POSIX sh script for the machine that switches logins by password off; to be fed to ``sh``."""
+    return _shipped((_HERE / "keys_only.sh").read_text(encoding="ascii"))
+
+
 def bootstrap_script(attempt_id: str, public_key: str, attestation_key: bytes) -> str:
     """A POSIX sh script for the machine, to be fed to ``sh`` on standard input; may run any number of times.
 
