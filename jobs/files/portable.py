@@ -205,17 +205,32 @@ def _pattern(glob: str) -> str:
     found, at = "", 0
     while at < len(glob):
         char = glob[at]
+        begin = at + (2 if glob[at + 1 : at + 2] in ("!", "^") else 1)
         if glob.startswith("**/", at) and (at == 0 or glob[at - 1] == "/"):
             found, at = found + "(?:.*/)?", at + 3
         elif glob.startswith("**", at):
             found, at = found + ".*", at + 2
-        elif char == "[" and (end := glob.find("]", at + 2)) > 0:
-            inside = glob[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            inside = "^" + inside[1:] if inside[0] in "!^" else inside
-            found, at = found + f"(?!/)[{inside}]", end + 1
+        elif char == "[" and (end := glob.find("]", begin + 1)) > 0:
+            found, at = found + _class(glob[begin:end], begin == at + 2), end + 1
         else:
             found, at = found + {"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char)), at + 1
     return found
+
+
+def _class(inside: str, others: bool) -> str:
+    """What stands in brackets: characters, and ranges of them; nothing in there has another meaning."""
+    found, at = "", 0
+    while at < len(inside):
+        last = inside[at + 2 : at + 3]
+        if inside[at + 1 : at + 2] == "-" and last:
+            if inside[at] <= last:
+                found += f"{re.escape(inside[at])}-{re.escape(last)}"
+            at += 3
+        else:
+            found, at = found + re.escape(inside[at]), at + 1
+    if not found:
+        return "[^/]" if others else "(?!)"
+    return f"(?!/)[{'^' if others else ''}{found}]"
 
 
 def digest(raw: Any) -> str:

@@ -308,7 +308,7 @@ def finish(
 ) -> None:
     """The attempt's end, and the doom of its machine with it; *with_outputs*: after these have come."""
     if cause not in CAUSES:  # a machine's own words are not ours to trust
-        cause, detail = "lost", detail if work.private else f"{detail} ({cause})"
+        cause, detail = "lost", detail if work.secrets is not None else f"{detail} ({cause})"
     with db.write() as session:
         now = db.now(session)
         attempt: dict[str, Any] = {"exit_code": exit_code, "retryable": retryable}

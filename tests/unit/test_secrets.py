@@ -138,17 +138,17 @@ def test_a_variable_that_is_not_set(word: str) -> None:
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"secrets": "HF_TOKEN"}, "map names"),
-        ({"secrets": 5}, "map names"),
-        ({"secrets": [5]}, "takes names"),
-        ({"secrets": {"NO NAME": "x"}}, "no name of a variable"),
-        ({"secrets": {"RUNNER_X": "x"}}, "the runner's own"),
-        ({"secrets": {"A": 5}}, "must be a text"),
-        ({"secrets": {"A": ""}}, "is empty"),
-        ({"secrets": {"A": "x\0y"}}, "NUL"),
-        ({"secrets": {"A": "x" * 200_000}}, "128 KiB"),
-        ({"secrets": {"A": "x"}, "env": {"A": "y"}}, "give it once"),
-        ({"secrets": {f"A{n}": "x" * 100_000 for n in range(11)}}, "1 MiB"),
+        ({"secret": "HF_TOKEN"}, "map names"),
+        ({"secret": 5}, "map names"),
+        ({"secret": [5]}, "takes names"),
+        ({"secret": {"NO NAME": "x"}}, "no name of a variable"),
+        ({"secret": {"RUNNER_X": "x"}}, "the runner's own"),
+        ({"secret": {"A": 5}}, "must be a text"),
+        ({"secret": {"A": ""}}, "is empty"),
+        ({"secret": {"A": "x\0y"}}, "NUL"),
+        ({"secret": {"A": "x" * 200_000}}, "128 KiB"),
+        ({"secret": {"A": "x"}, "env": {"A": "y"}}, "give it once"),
+        ({"secret": {f"A{n}": "x" * 100_000 for n in range(11)}}, "1 MiB"),
     ],
 )
 def test_what_makes_no_sense(tmp_path: Path, options: dict[str, object], part: str) -> None:

@@ -105,7 +105,7 @@ class _Visit:
             self.ctx.key.private_path,
             pinned=work.host_key,
             timeout=CONNECT_SECONDS,
-            discreet=work.private and work.go_ordered_at is not None,
+            discreet=work.secrets is not None and work.go_ordered_at is not None,
         )
 
     def _in_touch(self, work: Work) -> None:

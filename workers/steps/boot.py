@@ -52,7 +52,7 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         if work.setup is not None and work.protocol < PROTOCOL:
             machine.bootstrap(bootstrap_script(work.attempt_id, ctx.key.public_line, work.attestation_key))
         now = attempts.order_go(ctx.db, work, lease, deadline_at, cause)
-        machine.discreet = machine.discreet or work.private
+        machine.discreet = machine.discreet or work.secrets is not None
         answer = machine.go(work.attempt_id, _payload(ctx, work, secrets, now, deadline_at, cause))
         log.info("attempt %s: go: %s", work.attempt_id, "accepted" if answer.accepted else answer.state.kind)
     elif work.go_ordered_at is None:
