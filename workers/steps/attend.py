@@ -141,6 +141,9 @@ class _Visit:
         )
 
     def _distrust(self, work: Work, sentence: str) -> None:
+        if work.state is State.FINISHING:  # how the command ended is known already
+            self._outputs(work).give_up(sentence)
+            return
         booting = work.state is State.BOOTING
         attempts.finish(
             self.ctx.db,

@@ -186,6 +186,10 @@ class Outputs:
             transfer=None,
         )
 
+    def give_up(self, why: str) -> None:
+        """No more of them is taken: what answers there is not the machine any more."""
+        self._over(why)
+
     def _over(self, why: str | None) -> None:
         """Write down what came, and what did not."""
         missing = [f"{path!r} ({reason})" for path, reason in sorted(self._left.items())]
