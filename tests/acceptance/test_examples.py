@@ -42,11 +42,31 @@ def _id(document: Path) -> str:
 @pytest.mark.timeout(300)
 def test_the_commands_of_the_readme(installation: Installation, tmp_path: Path) -> None:
     """In their order, as one person would type them; what they are shown to print, they print."""
+    ran = _typed(README, installation, tmp_path)
+    assert {"init", "gpus", "run", "submit", "up", "logs", "show", "pull", "down"} <= set(ran)
+    installation.run("down")
+    installation.nothing_left()
+
+
+@pytest.mark.timeout(300)
+def test_the_commands_of_files(served: Installation, tmp_path: Path) -> None:
+    assert _typed(ROOT / "docs" / "files.md", served, tmp_path).count("run") == 3
+    served.nothing_left()
+
+
+def _typed(document: Path, installation: Installation, tmp_path: Path) -> list[str]:
+    """Type the commands of a document, and look at what they print; the first words of all of them."""
     installation.environ |= EXPORTED
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "train.py").write_text("print('training')\n")
     ran = []
-    for block in _blocks(README, "console"):
+    for block in _blocks(document, "console"):
         for words, shown in _commands(block):
-            done = installation.run(*words, cwd=tmp_path, stdin=installation.sim.token.encode() + b"\n")
+            if words[0] == "ls" and words[1:]:
+                assert sorted(path.name for path in (folder / words[1]).iterdir()) == shown
+                continue
+            done = installation.run(*words, cwd=folder, stdin=installation.sim.token.encode() + b"\n")
             said = done.stdout + done.stderr
             assert done.returncode == 0, (words, said)
             if words[0] != "init":
@@ -56,9 +76,7 @@ def test_the_commands_of_the_readme(installation: Installation, tmp_path: Path) 
             assert [line for line in shown if _masked(line) not in printed] == [], (words, said.decode())
             ran.append(words[0])
         installation.run("wait", *installation.jobs())
-    assert {"init", "gpus", "run", "submit", "up", "logs", "show", "down"} <= set(ran)
-    installation.run("down")
-    installation.nothing_left()
+    return ran
 
 
 @pytest.mark.parametrize("number", range(len(_blocks(README, "python"))))
@@ -135,12 +153,13 @@ def test_every_fault_is_documented() -> None:
 
 
 def _commands(block: str) -> list[tuple[list[str], list[str]]]:
-    """Each `$ runner …` of a block, with the lines that are shown below it."""
+    """Each `$ runner …` and `$ ls FOLDER` of a block, with the lines that are shown below it."""
     found: list[tuple[list[str], list[str]]] = []
     for line in block.splitlines():
         if line.startswith("$ "):
             program, *words = shlex.split(line[2:], comments=True)
-            assert program == "runner", line
+            assert program in ("runner", "ls"), line
+            words = [program, *words] if program == "ls" else words
             found.append(([MACHINE_HAS.get(word, word) for word in words], []))
         else:
             found[-1][1].append(line)
