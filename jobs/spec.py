@@ -144,7 +144,7 @@ def validate(
         outputs=outputs,
         sync_every=_sync_every(*reader.get("sync_every"), outputs),
         folder=_folder(*reader.get("workdir"), in_file=spec.get("workdir") is None),
-        secrets=_secrets(spec.get("secret"), reader.sources.get("secret", "secret"), env),
+        secrets=read_secrets(spec.get("secret"), reader.sources.get("secret", "secret"), env),
     )
 
 
@@ -271,8 +271,11 @@ def _env(reader: _Values) -> Mapping[str, str]:
     return merged
 
 
-def _secrets(value: object, what: str, env: Mapping[str, str]) -> Mapping[str, Secret]:
-    """Only of the submission itself: a working folder's file must not choose what is taken from whom."""
+def read_secrets(value: object, what: str, env: Mapping[str, str]) -> Mapping[str, Secret]:
+    """The secrets that a person gives: names to values, or names of variables. Raises InvalidJob.
+
+    Only of the submission itself: a working folder's file must not choose what is taken from whom.
+    """
     if value is None:
         return {}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):

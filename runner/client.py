@@ -7,6 +7,7 @@ A client only reads and writes the database. Jobs are made to happen by a servic
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import logging
 import threading
 import time
@@ -32,7 +33,7 @@ from jobs.files.portable import KIND, PATH
 from jobs.files.pull import pull
 from jobs.secrets import ensure_cipher
 from jobs.settings import Settings, job_defaults, load_settings
-from jobs.spec import JobSpec, Spec, validate
+from jobs.spec import JobSpec, Spec, read_secrets, validate
 from jobs.states import State
 from jobs.store import agreement, logs, reads, submissions
 from jobs.store.catalog import Offer
@@ -182,6 +183,14 @@ class Job:
         pull(store, tree, Path(folder))
         return [Path(folder) / entry[PATH] for entry in tree.entries if entry[KIND] != "d"]
 
+    def retry(self, secret: Mapping[str, str] | Sequence[str] | None = None) -> Job:
+        """Run a job that is over once more, as it was, as a new job; its key is not taken along.
+
+        *secret*: the values of its secrets, which were deleted with its end. Raises InvalidJob where it is
+        not over, and what :meth:`Client.submit` raises.
+        """
+        return self._client._queued([self._client.again(self.id, secret)])[0]
+
     def wait(self, timeout: float | None = None) -> Job:
         """Wait until the job is final; *timeout* in seconds.
 
@@ -271,7 +280,29 @@ class Client:
         defaults = job_defaults(home=self._settings.home)
         valid = [validate(spec, self._settings, defaults) for spec in specs]
         self._check_products(valid)
-        submitted = self.queue(folders.packed(valid, self._settings, self.database))
+        return self._queued(folders.packed(valid, self._settings, self.database))
+
+    def again(self, job_id: str, secret: object = None, what: str = "secret") -> Spec:
+        """What a job that is final was, to be queued again. *secret*: values for its secrets, as for submit.
+
+        Raises JobNotFound; InvalidJob where the job is not final, a secret's value is not given, or what it
+        wants is not to be had any more; and what :meth:`submit` raises.
+        """
+        spec, names = submissions.again(self.database, job_id)
+        given = read_secrets(secret, what, spec.env)
+        if odd := sorted(set(names) ^ given.keys()):
+            had = (
+                f"had the secrets {', '.join(names)}, whose values were deleted"
+                if names
+                else "had no secrets"
+            )
+            raise InvalidJob(f"Job {job_id} {had}; give each of these with {what}, and no other ({odd[0]}).")
+        found = dataclasses.replace(spec, secrets=given)
+        self._check_products([found])
+        return folders.packed([found], self._settings, self.database)[0]
+
+    def _queued(self, specs: Sequence[Spec]) -> list[Job]:
+        submitted = self.queue(specs)
         ids = [item.id for item in submitted]
         try:
             if (trouble := self.ring(ids)) is not None:

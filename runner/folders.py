@@ -37,7 +37,7 @@ def packed(
     Raises InvalidJob for a folder that cannot go, InvalidSettings where the workers would not find it, and
     ArtifactError.
     """
-    if not any(spec.folder is not None or spec.outputs for spec in specs):
+    if not any(spec.folder is not None or spec.workdir is not None or spec.outputs for spec in specs):
         return list(specs)
     what = (sources or {}).get("workdir", "workdir")
     check_store(settings, db)
@@ -47,8 +47,7 @@ def packed(
     for spec in specs:
         if spec.folder is not None and spec.folder not in done:
             done[spec.folder] = _pack(spec, settings, store, what, progress)
-        ready = None if spec.folder is None else done[spec.folder]
-        found.append(dataclasses.replace(spec, workdir=ready))
+        found.append(spec if spec.folder is None else dataclasses.replace(spec, workdir=done[spec.folder]))
     return found
 
 

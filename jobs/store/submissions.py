@@ -15,7 +15,7 @@ from jobs.errors import InvalidJob, JobNotFound
 from jobs.migrations import PRIVATE_CODE
 from jobs.models import Agreement, Job, JobEvent, Worker
 from jobs.secrets import Cipher
-from jobs.spec import Spec
+from jobs.spec import Packed, Spec
 from jobs.states import FINAL, Event, State, Who, next_state
 from jobs.store import leases
 from jobs.store.database import Database, concern
@@ -28,6 +28,12 @@ SAME = ("command", "products", "env", "setup", "outputs", "secret_names")
 """What a second submission under the same key must not change."""
 DRAINING = timedelta(seconds=20)
 """In so long a worker that is too old has noticed it and handed everything back."""
+
+
+class NotOver(InvalidJob):
+    """A job that goes on is not to be run again."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,41 @@ def submit(db: Database, specs: Sequence[Spec], cipher: Cipher | None = None) ->
     # Whether a key is there already is something to decide; a job without one asks nobody.
     with db.write(alone=any(spec.key is not None for spec in specs)) as session:
         return _submit(session, db.now(session), specs, cipher)
+
+
+def again(db: Database, job_id: str) -> tuple[Spec, tuple[str, ...]]:
+    """What a job that is final was, to be submitted again, without its key; and the names of its secrets.
+
+    Their values were deleted with its end. Raises JobNotFound, and NotOver where it is not final.
+    """
+    with db.read() as session:
+        job = session.execute(select(Job).where(Job.id == job_id)).scalar()
+        if job is None:
+            raise JobNotFound(f"No job has the id {job_id!r}; `runner ls` shows those that there are.")
+        if State(job.state) not in FINAL:
+            raise NotOver(f"Job {job_id} is {job.state}; `runner retry` runs one again that is over.")
+        packed = None
+        if job.workdir is not None:
+            packed = Packed(job.workdir, job.workdir_files or 0, job.workdir_bytes or 0)
+        spec = Spec(
+            command=job.command["shell"] if "shell" in job.command else tuple(job.command["argv"]),
+            products=tuple(job.products),
+            name=job.name,
+            image=job.image,
+            env=dict(job.env),
+            max_cost=job.max_cost,
+            max_cost_source=job.max_cost_source,
+            max_runtime=job.max_runtime,
+            max_runtime_source=job.max_runtime_source,
+            key=None,
+            retries=job.retries,
+            retry_on=tuple(job.retry_on.split(",")),
+            workdir=packed,
+            setup=job.setup,
+            outputs=tuple(job.outputs or ()),
+            sync_every=job.sync_every,
+        )
+        return spec, tuple(job.secret_names or ())
 
 
 def request_cancel(db: Database, job_id: str) -> State:

@@ -126,16 +126,31 @@ def submit(
         if dry_run:
             plan.say(client, spec, json)
             return
-        submitted = client.queue([files.packed(client, spec)])[0]
-        trouble = client.ring([submitted.id])
-        try:
-            if json:
-                out.print_json(present.job_json(reads.show(client.database, submitted.id)))
-            else:
-                out.line(submitted.id)
-            out.flush()
-        finally:  # also where standard output is broken: the job is there
-            _say_submitted(client, spec, submitted, trouble)
+        _queue(client, files.packed(client, spec), json)
+
+
+def retry(job: Job, secret: Secrets = None, json: Json = False) -> None:
+    """Run a job that is over once more, as it was: a new job, whose id is printed.
+
+    Example: runner retry my-training
+    """
+    with Client() as client:
+        job_id = reads.find(client.database, job)
+        _queue(client, client.again(job_id, secret or None, "--secret"), json)
+
+
+def _queue(client: Client, spec: Spec, json: bool) -> None:
+    """Queue a checked job and print its id, or with *json* all of it."""
+    submitted = client.queue([spec])[0]
+    trouble = client.ring([submitted.id])
+    try:
+        if json:
+            out.print_json(present.job_json(reads.show(client.database, submitted.id)))
+        else:
+            out.line(submitted.id)
+        out.flush()
+    finally:  # also where standard output is broken: the job is there
+        _say_submitted(client, spec, submitted, trouble)
 
 
 def run(

@@ -44,6 +44,8 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("runner.cli.demo", "demo", "The whole story on this computer, at no cost."),
     "run": Entry("runner.cli.jobs", "run", "Run a command on a rented GPU and follow its log.", rest=True),
     "submit": Entry("runner.cli.jobs", "submit", "Queue a job and print its id.", rest=True),
+    "ssh": Entry("runner.cli.ssh", "ssh", "A shell, or a command, beside a job that runs."),
+    "retry": Entry("runner.cli.jobs", "retry", "Run a job that is over once more."),
     "pull": Entry("runner.cli.files", "pull_outputs", "Write what a job brought back into a folder."),
     "ls": Entry("runner.cli.jobs", "ls", "List jobs."),
     "show": Entry("runner.cli.jobs", "show", "Show one job, its attempts and what it cost."),

@@ -342,7 +342,9 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     assert expand(piece, packed) is None
 
 
-@pytest.mark.parametrize("name", ["jobs/files/portable.py", "workers/supervisor/agent.py"])
+@pytest.mark.parametrize(
+    "name", ["jobs/files/portable.py", "workers/supervisor/agent.py", "workers/supervisor/enter.py"]
+)
 def test_what_machines_run_is_python_3_8(name: str) -> None:
     text = (ROOT / name).read_text()
     found = ast.parse(text, feature_version=(3, 8))

@@ -30,6 +30,10 @@ _ATTEMPT = re.compile(r"[0-9a-z]{1,64}")
 _PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ AAAA[A-Za-z0-9+/=]+")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HERE_DOCUMENT_END = "end of supervisor"
+_PYTHON = (
+    "p=$(command -v python3 || command -v /usr/bin/python3 || command -v python) || "
+    '{ echo "there is no python3 on the machine" >&2; exit 127; }'
+)
 
 # A shell may hold these read-only, and end at an attempt to set one: such a value is left out there.
 _READ_ONLY = frozenset({"UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"})
@@ -111,12 +115,16 @@ def agent_source() -> bytes:
 def transfer(attempt_id: str, verb: Literal["receive", "send"]) -> str:
     """The line that runs the agent; it reads the length of its own source, the source, then its work."""
     stub = 'import sys; i = sys.stdin.buffer; exec(compile(i.read(int(i.readline())), "agent", "exec"))'
-    script = (
-        "p=$(command -v python3 || command -v /usr/bin/python3 || command -v python) || "
-        '{ echo "there is no python3 on the machine, which files need" >&2; exit 127; }; '
-        f'exec "$p" -I -S -c {shlex.quote(stub)} {verb} "$HOME/{FOLDER}/{_attempt(attempt_id)}"'
-    )
+    folder = f'"$HOME/{FOLDER}/{_attempt(attempt_id)}"'
+    script = f'{_PYTHON}; exec "$p" -I -S -c {shlex.quote(stub)} {verb} {folder}'
     return f"sh -c {shlex.quote(script)}"
+
+
+def enter(attempt_id: str, words: Sequence[str]) -> str:
+    """The line that becomes a shell, or *words*, beside the attempt's command."""
+    code = (_HERE / "enter.py").read_text(encoding="utf-8")
+    folder = f'"$HOME/{FOLDER}/{_attempt(attempt_id)}"'
+    return f'{_PYTHON}; exec "$p" -I -S -c {shlex.quote(code)} {folder} {shlex.join(words)}'
 
 
 def go_payload(

@@ -1,0 +1,138 @@
+"""`runner ssh`: a shell beside the command of a job, by the system's ssh, to the machine that was pinned."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.errors import InvalidJob
+from jobs.settings import Settings
+from jobs.states import State
+from jobs.store import attempts, reads
+from jobs.store.attempts import Work
+from jobs.store.database import Database
+from runner.cli import output
+from runner.client import Client
+
+Forward = Annotated[
+    list[str] | None,
+    typer.Option("-L", metavar="[BIND:]PORT:HOST:PORT", help="Forward a port of this computer; repeatable."),
+]
+
+
+class NoWayIn(InvalidJob):
+    """There is nothing to log into, or nothing to do it with."""
+
+    exit_code = 1
+
+
+def ssh(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")],
+    command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND…]", show_default=False)] = None,
+    forward: Forward = None,
+) -> None:
+    """A shell in the folder of a job that runs, with its environment; or a command there.
+
+    With -L a port of this computer leads to one that the machine sees, as long as the shell lasts.
+
+    Example: runner ssh my-training -- nvidia-smi
+    """
+    with Client() as client:
+        work = _running(client.database, reads.find(client.database, job))
+        words = _words(client.settings, work, forward or [], command or [])
+    with _known(work) as known:
+        code = _run([*words[:1], "-o", f"UserKnownHostsFile={known}", *words[1:]])
+    if code == 255:
+        output.note("runner: ssh could not log in, or the connection was lost; what it said stands above")
+    raise SystemExit(code)
+
+
+def _running(db: Database, job_id: str) -> Work:
+    view = reads.show(db, job_id)
+    if view.state is not State.RUNNING:
+        raise NoWayIn(f"Job {job_id} is {view.state}; one can log in while its command runs.")
+    work = attempts.load(db, view.attempts[-1].id)
+    if work is None or work.host_key is None or not work.host:
+        raise NoWayIn(f"The machine of job {job_id} is not known well enough to log in; try again.")
+    return work
+
+
+def _words(settings: Settings, work: Work, forward: Sequence[str], command: Sequence[str]) -> list[str]:
+    from workers.ssh.keys import existing_key
+    from workers.supervisor import enter
+
+    program = shutil.which("ssh")
+    if program is None:
+        raise NoWayIn("There is no `ssh` on this computer; install OpenSSH's client (openssh-client).")
+    if existing_key(settings.ssh_key) is None:
+        raise NoWayIn(
+            f"The key of the machines is not on this computer ({settings.ssh_key}); name a copy of the one "
+            "that the workers have in RUNNER_SSH_KEY."
+        )
+    assert work.host_key is not None
+    kind = work.host_key.split()[0]
+    kinds = "rsa-sha2-512,rsa-sha2-256" if kind == "ssh-rsa" else kind
+    words = [program, "-F", "none", "-i", str(settings.ssh_key), "-p", str(work.port or settings.ssh_port)]
+    for option in (
+        *("BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=yes"),
+        *("GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "LogLevel=ERROR"),
+        *(f"HostKeyAlias={work.attempt_id}", f"HostKeyAlgorithms={kinds}", "ServerAliveInterval=15"),
+    ):
+        words += ["-o", option]
+    if forward:
+        words += ["-o", "ExitOnForwardFailure=yes"]
+    for where in forward:
+        words += ["-L", where]
+    words.append("-t" if not command and sys.stdin.isatty() else "-T")
+    return [*words, f"{work.username or 'ubuntu'}@{work.host}", enter(work.attempt_id, command)]
+
+
+@contextmanager
+def _known(work: Work) -> Iterator[Path]:
+    """A file with the one host key that may be shown; gone afterwards, also where we are told to end."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handle, name = tempfile.mkstemp(prefix="runner-host-key-")
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{work.attempt_id} {work.host_key}\n")
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run ssh on our own terminal. Ctrl-C is for what runs there, which ssh passes on."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process = subprocess.Popen(words, restore_signals=True, preexec_fn=_default_interrupt)
+    try:
+        return _shell_code(process.wait())
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        signal.signal(signal.SIGINT, before)
+
+
+def _default_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _shell_code(status: int) -> int:
+    return 128 - status if status < 0 else status
