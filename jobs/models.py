@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -124,6 +125,8 @@ class Job(Base):
     setup: Mapped[str | None] = mapped_column(Text)  # a shell line that runs before the command
     outputs: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))  # globs
     sync_every: Mapped[int | None] = mapped_column(BigInteger)  # seconds
+    cheapest: Mapped[bool] = mapped_column(server_default=false())
+    passed_over: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))  # not to be tried any more
     secret_names: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     secrets: Mapped[str | None] = mapped_column(Text)  # ciphertext; none where the job is final
     state: Mapped[str] = mapped_column(String(12))

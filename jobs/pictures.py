@@ -20,6 +20,7 @@ def job_json(view: JobView) -> dict[str, Any]:
         "detail": view.detail,
         "command": command_text(view),
         "products": list(view.products),
+        "cheapest": view.cheapest,
         "image": view.image,
         "exit_code": view.exit_code,
         "cost_usd": money.format_cost(view.cost),

@@ -32,7 +32,7 @@ LARGEST_TOML = 1 << 20
 TOKEN_VARIABLE = "MASSED_COMPUTE_API_KEY"  # noqa: S105 - the name of the variable
 JOB_KEYS = frozenset(
     {
-        *("gpu", "image", "max_cost", "max_runtime", "name", "env", "retries", "retry_on"),
+        *("gpu", "image", "max_cost", "max_runtime", "name", "env", "retries", "retry_on", "cheapest"),
         *("workdir", "setup", "output", "sync_every"),
     }
 )

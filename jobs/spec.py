@@ -30,6 +30,7 @@ LONGEST_NAME = 100
 LONGEST_KEY = 200
 MOST_RETRIES = 100
 MOST_OUTPUTS = 100
+MOST_PRODUCTS = 20
 LONGEST_GLOB = 1000
 RETRIABLE = ("lost", "exit_code")
 """Why a command that was started may be tried again. What failed before its start is so by itself."""
@@ -43,7 +44,8 @@ class JobSpec(TypedDict, total=False):
     """The keywords of a submission. Money in US dollars, durations as text or seconds."""
 
     command: str | Sequence[str]
-    gpu: str
+    gpu: str | Sequence[str] | None
+    cheapest: bool | None
     name: str | None
     max_cost: int | str | Decimal | float | None
     max_runtime: str | int | timedelta | None
@@ -72,6 +74,7 @@ class Packed:
 class Spec:
     """A valid job. Money in micro-dollars, ``max_runtime`` in seconds; a ``str`` is a shell command line.
 
+    ``products`` are tried in their order, or with ``cheapest`` the cheapest first; none: all that have GPUs.
     ``max_cost_source`` and ``max_runtime_source`` say where each ceiling comes from.
     """
 
@@ -91,6 +94,7 @@ class Spec:
     setup: str | None = field(default=None, repr=False)
     outputs: tuple[str, ...] = ()
     sync_every: int | None = None
+    cheapest: bool = False
     folder: str | None = None
     """The folder that becomes ``workdir`` once it is packed."""
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
@@ -118,12 +122,18 @@ def validate(
             f"There is no option {unknown[0]!r}; there are: {', '.join(JobSpec.__annotations__)}."
         )
     outputs = _outputs(*reader.get("output"))
+    gpu, gpu_source = reader.get("gpu")
+    cheapest = _flag(*reader.get("cheapest"))
+    if spec.get("gpu") is not None or spec.get("cheapest") is not None:
+        # Which product, and whether the cheapest, is one choice: who makes it here has made all of it.
+        gpu, cheapest = spec.get("gpu"), bool(spec.get("cheapest"))
     max_cost, cost_source = reader.get("max_cost")
     max_runtime, runtime_source = reader.get("max_runtime")
     env = _env(reader)
     return Spec(
         command=_command(spec.get("command")),
-        products=(_product(*reader.get("gpu")),),
+        products=_products(gpu, gpu_source, cheapest),
+        cheapest=cheapest,
         name=_printable(*reader.get("name"), LONGEST_NAME),
         image=_image(*reader.get("image")) or settings.image,
         env=env,
@@ -229,9 +239,24 @@ def _command(value: object) -> str | tuple[str, ...]:
     return texts
 
 
-def _product(value: object, what: str) -> str:
+def _products(value: object, what: str, cheapest: bool) -> tuple[str, ...]:
+    if value is None and cheapest:
+        return ()
     if value is None:
         raise InvalidJob(f"Say which product to rent with {what}; `runner gpus` lists them.")
+    several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if not several or len(several) > MOST_PRODUCTS:
+        raise InvalidJob(f"{what} takes 1 to {MOST_PRODUCTS} products, in the order in which to try them.")
+    return tuple(dict.fromkeys(_product(item, what) for item in several))
+
+
+def _flag(value: object, what: str) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise InvalidJob(f"{what} must be true or false, not {shown(value)}.")
+    return bool(value)
+
+
+def _product(value: object, what: str) -> str:
     if not isinstance(value, str) or not _PRODUCT.fullmatch(value):
         raise InvalidJob(
             f"{what} must be the name of a product, such as gpu_1x_l40, not {shown(value)}; "

@@ -59,6 +59,7 @@ class Event(StrEnum):
     NO_CAPACITY = "no capacity"
     THROTTLED = "throttled"
     CORRECTED = "request corrected"
+    IMAGE_REFUSED = "image refused"
     REFUSED = "deploy refused"
     ABSENT = "deploy had no effect"
     STARTED = "started"
@@ -102,6 +103,7 @@ TABLE: tuple[Row, ...] = (
     _row(State.DEPLOYING, Event.NO_CAPACITY, State.QUEUED, H),
     _row(State.DEPLOYING, Event.THROTTLED, State.QUEUED, H, O),
     _row(State.DEPLOYING, Event.CORRECTED, State.QUEUED, H),
+    _row(State.DEPLOYING, Event.IMAGE_REFUSED, State.QUEUED, H),
     _row(State.DEPLOYING, Event.REFUSED, State.FINISHING, H),
     _row(State.DEPLOYING, Event.ABSENT, State.FINISHING, O),
     _row(State.DEPLOYING, Event.STOPPED, State.FINISHING, H, O),

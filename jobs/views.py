@@ -59,6 +59,7 @@ class JobView:
     detail: str | None
     command: str | tuple[str, ...]
     products: tuple[str, ...]
+    cheapest: bool
     image: str
     exit_code: int | None
     cost: int

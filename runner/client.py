@@ -35,7 +35,7 @@ from jobs.secrets import ensure_cipher
 from jobs.settings import Settings, job_defaults, load_settings
 from jobs.spec import JobSpec, Spec, read_secrets, validate
 from jobs.states import State
-from jobs.store import agreement, logs, reads, submissions
+from jobs.store import agreement, catalog, logs, reads, submissions
 from jobs.store.catalog import Offer
 from jobs.store.database import Database
 from jobs.store.news import News
@@ -59,7 +59,8 @@ MOST_JOBS = 2**31 - 1
 class Options(TypedDict, total=False):
     """The options of a job, as keywords."""
 
-    gpu: str
+    gpu: str | Sequence[str]
+    cheapest: bool
     name: str | None
     max_cost: int | str | Decimal | float
     max_runtime: str | int | timedelta
@@ -413,12 +414,14 @@ class Client:
 
     def _check_offers(self, spec: Spec, offers: Mapping[str, Offer]) -> None:
         for product in spec.products:
-            offer = offers.get(product)
-            if offer is None:
+            if product not in offers:
                 hint = _near(product, offers, "`runner gpus` shows those that there are.")
                 raise InvalidJob(f"Massed Compute lists no product {product!r}; {hint}")
-            if offer.price is not None:
-                self._check_ceiling(spec, product, offer.price)
+        names = catalog.choices(spec.products, offers, cheapest=spec.cheapest)
+        priced = [(offer.price, name) for name in names if (offer := offers[name]).price is not None]
+        if priced and len(priced) == len(names):  # it is enough that one of them can be paid for
+            price, product = min(priced)
+            self._check_ceiling(spec, product, price)
 
     def _check_ceiling(self, spec: Spec, product: str, price: int) -> None:
         """Refuse a ceiling that would stop the command before it has had a minute, with the arithmetic."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobs import money
 from jobs.pictures import command_text, job_json, time_text, usd
+from jobs.spec import Spec
 from jobs.states import State
 from jobs.values import period, size_text
 from jobs.views import JobView
@@ -19,6 +20,7 @@ __all__ = [
     "job_json",
     "live_line",
     "outputs_text",
+    "products_text",
     "receipt_line",
     "receipt_rows",
     "span",
@@ -62,7 +64,7 @@ def span(seconds: float) -> str:
 def live_line(view: JobView, now: datetime) -> str:
     """What happens now, since when, what it has cost: ``booting 1m12s · gpu_1x_l40 · $0.0287 so far · …``."""
     last = view.attempts[-1] if view.attempts else None
-    product = last.product if last is not None else view.products[0]
+    product = last.product if last is not None else products_text(view)
     parts = [f"{state_text(view)} {span((now - view.since).total_seconds())}", product]
     if view.state is State.QUEUED and (view.detail or view.reason):
         parts.append(view.detail or view.reason or "")
@@ -76,6 +78,13 @@ def live_line(view: JobView, now: datetime) -> str:
     if last is not None and last.leak_suspected:
         parts.append("leak suspected: its machine does not end")
     return " · ".join(parts)
+
+
+def products_text(job: JobView | Spec) -> str:
+    """What a job takes: ``gpu_1x_l40``, ``gpu_1x_l40, else gpu_1x_a6000``, ``the cheapest``."""
+    if not job.products:
+        return "the cheapest"
+    return f"the cheapest of {', '.join(job.products)}" if job.cheapest else ", else ".join(job.products)
 
 
 def transfer_text(transfer: Mapping[str, Any]) -> str:
@@ -139,7 +148,7 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
         ),
         ("reason", " · ".join(part for part in (view.reason, view.detail) if part) or "-"),
         ("command", command_text(view)),
-        ("product", ", ".join(view.products)),
+        ("product", products_text(view)),
         ("image", view.image),
         ("exit code", "-" if view.exit_code is None else str(view.exit_code)),
         ("ceiling", f"${money.format_usd(view.max_cost)} ({view.max_cost_source})"),

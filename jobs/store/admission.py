@@ -29,7 +29,8 @@ class Plan:
     """What is to be rented, and until when. ``price``: micro-dollars an hour.
 
     ``minimum_minutes``: what is billed at least. It is kept with the instance, for all who read its costs.
-    ``outputs_seconds``: what is reserved for its outputs before it expires.
+    ``outputs_seconds``: what is reserved for its outputs before it expires; ``instead``: why it is not an
+    earlier one of the job's products.
     """
 
     product: str
@@ -42,6 +43,7 @@ class Plan:
     protocol: int
     minimum_minutes: int
     outputs_seconds: int = 0
+    instead: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Candidate:
 
     job_id: str
     products: tuple[str, ...]
+    cheapest: bool
+    passed_over: frozenset[str]
     image: str
     max_cost: int
     max_runtime: int
@@ -94,6 +98,8 @@ def candidate(db: Database, job_id: str) -> Candidate | None:
         return Candidate(
             job.id,
             tuple(job.products),
+            job.cheapest,
+            frozenset(job.passed_over or ()),
             job.image,
             job.max_cost,
             job.max_runtime,
@@ -169,7 +175,7 @@ def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits
             state=State.QUEUED,
             attempt_id=attempt_id,
             guard=lease,
-            change=Change(None, f"renting {plan.product}"),
+            change=Change(None, " · ".join(filter(None, (f"renting {plan.product}", plan.instead)))),
         )
     return Admitted(attempt_id, AttemptLease(lease.owner, 1), name)
 

@@ -29,7 +29,8 @@ class Work:
 
     ``max_cost``, and ``spent`` by the job's other instances, in micro-dollars; ``price`` in those an hour.
     ``workdir``, ``outputs``, ``outputs_part`` and ``resumes`` are keys of trees in the artifact store; the
-    last is what an earlier attempt of the job left.
+    last is what an earlier attempt of the job left. ``fallbacks``: the other products that the job takes, or
+    None where it takes any.
     """
 
     attempt_id: str
@@ -43,6 +44,7 @@ class Work:
     max_cost: int
     spent: int
     product: str
+    fallbacks: tuple[str, ...] | None
     image_id: int
     key_fields: tuple[str, ...]
     attestation_key: bytes
@@ -112,6 +114,7 @@ def load(db: Database, attempt_id: str) -> Work | None:
             max_cost=job.max_cost,
             spent=admission.spent(session, db.now(session), job.id, but=instance.id),
             product=attempt.product,
+            fallbacks=fallbacks(job, attempt.product),
             image_id=attempt.image_id,
             key_fields=tuple(field for field in attempt.key_fields.split(",") if field),
             attestation_key=bytes.fromhex(attempt.attestation_key),
@@ -149,6 +152,20 @@ def load(db: Database, attempt_id: str) -> Work | None:
             username=instance.username,
             secrets=job.secrets,
         )
+
+
+def fallbacks(job: Job, product: str) -> tuple[str, ...] | None:
+    """The products that a job would take instead of this one; None where it takes any."""
+    if job.cheapest and not job.products:
+        return None
+    over = {product, *(job.passed_over or ())}
+    return tuple(name for name in job.products if name not in over)
+
+
+def _passed_over(session: Session, job_id: str, product: str) -> list[str]:
+    """The products that a job is not tried with any more, this one among them."""
+    had = session.execute(select(Job.passed_over).where(Job.id == job_id)).scalar()
+    return [*(had or []), product]
 
 
 def _left_behind(session: Session, job: Job, attempt: Attempt) -> str | None:
@@ -209,14 +226,21 @@ def deploy_void(
     detail: str,
     pause: timedelta,
 ) -> None:
-    """Nothing was rented, and the job goes back into the queue as if this attempt had not been."""
+    """Nothing was rented, and the job goes back into the queue as if this attempt had not been.
+
+    Where another product may be had instead of this one, that is tried at once.
+    """
     with db.write() as session:
         now = db.now(session)
+        job: dict[str, Any] = {"not_before": now + pause, "waits": Job.waits + 1}
+        if event in (Event.NO_CAPACITY, Event.IMAGE_REFUSED) and work.fallbacks != ():
+            job["not_before"] = now
+        if event is Event.IMAGE_REFUSED:
+            job["passed_over"] = _passed_over(session, work.job_id, work.product)
         if event is Event.NO_CAPACITY:
             what = limits.stock(work.product) if reason == "no_capacity" else limits.QUOTA
             limits.block(session, now, what, now + pause)
-        change = Change(reason, detail, job={"not_before": now + pause, "waits": Job.waits + 1})
-        _move(session, now, event, work, lease, State.DEPLOYING, change)
+        _move(session, now, event, work, lease, State.DEPLOYING, Change(reason, detail, job=job))
         _write_instance(session, work, ("intended", "unknown"), state="refused")
 
 

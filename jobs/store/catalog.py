@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -15,12 +15,36 @@ PRICES_HOLD = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Offer:
-    """One product. ``price``: micro-dollars an hour; None, like a ``capacity`` of None, is not known."""
+    """One product. ``price``: micro-dollars an hour; None, like a ``capacity`` of None, is not known.
+
+    ``spot``: its machines may be taken away with little notice.
+    """
 
     name: str
     price: int | None
     capacity: int | None
     gpus: int
+    spot: bool = False
+
+
+def choices(products: Iterable[str], offers: Mapping[str, Offer], *, cheapest: bool) -> list[str]:
+    """Which products a job takes, in the order in which they are tried.
+
+    Where the *cheapest* is wanted and none are named, it takes all that have a GPU and a price, but for spot
+    ones: they may vanish, which is for their user to choose.
+    """
+    named = list(products)
+    if not cheapest:
+        return named
+    names = named or [
+        offer.name for offer in offers.values() if offer.gpus > 0 and offer.price and not offer.spot
+    ]
+
+    def price(name: str) -> tuple[bool, int, str]:
+        found = offers[name].price if name in offers else None
+        return found is None, found or 0, name
+
+    return sorted(names, key=price)
 
 
 @dataclass(frozen=True)
@@ -38,7 +62,10 @@ class Image:
 
 def keep(db: Database, offers: Iterable[Offer]) -> None:
     """Keep the inventory that the API has just listed."""
-    limits.remember(db, "inventory", {"products": [asdict(offer) for offer in offers]})
+    products = [asdict(offer) for offer in offers]
+    # Beside them: workers of before read each product whole, and know no more than they did.
+    spot = [product["name"] for product in products if product.pop("spot")]
+    limits.remember(db, "inventory", {"products": products, "spot": spot})
 
 
 def offers(db: Database) -> tuple[dict[str, Offer], timedelta] | None:
@@ -46,7 +73,8 @@ def offers(db: Database) -> tuple[dict[str, Offer], timedelta] | None:
     kept = limits.recall(db, "inventory")
     if kept is None:
         return None
-    return {item["name"]: Offer(**item) for item in kept[0]["products"]}, kept[1]
+    spot = frozenset(kept[0].get("spot", ()))
+    return {item["name"]: Offer(**item, spot=item["name"] in spot) for item in kept[0]["products"]}, kept[1]
 
 
 def prices(db: Database) -> dict[str, int]:

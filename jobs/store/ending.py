@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
@@ -19,7 +20,7 @@ from jobs.backoff import doubling
 from jobs.errors import DatabaseError
 from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State, final_event
-from jobs.store import admission, catalog, doom, files, leases, limits, outbox
+from jobs.store import admission, attempts, catalog, doom, files, leases, limits, outbox
 from jobs.store.admission import Limits
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
@@ -37,6 +38,8 @@ FRONT = 8
 """How many of a product's waiting jobs are tried again at once."""
 MOST_FREE_RETRIES = 3
 """Further attempts, by themselves, of a job whose command never started."""
+BAD_BOOTS = 2
+"""After so many boots that failed a product is passed over where the job takes another one."""
 SETTLED = ("gone", "refused", "absent")
 
 
@@ -77,9 +80,10 @@ def settle(db: Database, lead: Lead) -> int:
             ).scalars()
         )
     settled = 0
+    prices = catalog.prices(db) if ids else {}
     for attempt_id in ids:
         with _one(db, attempt_id) as session:
-            _settle_one(session, db.now(session), lead, attempt_id)
+            _settle_one(session, db.now(session), lead, attempt_id, prices)
             settled += 1
     return settled
 
@@ -166,7 +170,8 @@ def _to_admit(
         left = admission.burn_left(session, bounds)
         dear = [name for name, price in prices.items() if left is not None and price > left]
         if hopeless := [*limits.out_of_stock(session, now), *dear]:
-            waiting = waiting.where(product.not_in(hopeless))
+            # One that takes several products, or any, may have hope all the same.
+            waiting = waiting.where(or_(func.json_array_length(Job.products) != 1, product.not_in(hopeless)))
         fronts = waiting.subquery()
         rows = session.execute(select(fronts.c.seq, fronts.c.id).where(fronts.c.place <= FRONT))
         found = sorted([*found, *((row[0], row[1]) for row in rows)])[: min(limit, room)]
@@ -286,18 +291,23 @@ def _verdict_booting(
     return None
 
 
-def _settle_one(session: Session, now: datetime, lead: Lead, attempt_id: str) -> None:
+def _settle_one(
+    session: Session, now: datetime, lead: Lead, attempt_id: str, prices: Mapping[str, int]
+) -> None:
     attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
     job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
     cause = attempt.outcome or "lost"
     files.lose(session, attempt_id, "the machine was gone before all of them were here")
     session.refresh(attempt)
-    if _may_retry(session, now, attempt, job):
+    if _may_retry(session, now, attempt, job, prices):
         pause = _pause(attempt.number or 1)
+        job_values: dict[str, Any] = {"not_before": now + pause, "exit_code": None}
+        if _boots_badly(session, attempt) and attempts.fallbacks(job, attempt.product) != ():
+            job_values["passed_over"] = [*(job.passed_over or ()), attempt.product]
         change = Change(
             None,
             f"attempt {attempt.number} ended ({cause}: {attempt.detail}); the next one follows",
-            job={"not_before": now + pause, "exit_code": None},
+            job=job_values,
         )
         event = Event.RETRIED
     else:
@@ -315,7 +325,9 @@ def _settle_one(session: Session, now: datetime, lead: Lead, attempt_id: str) ->
     )
 
 
-def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job) -> bool:
+def _may_retry(
+    session: Session, now: datetime, attempt: Attempt, job: Job, prices: Mapping[str, int]
+) -> bool:
     if job.cancel_requested_at is not None:
         return False
     started = attempt.go_ordered_at is not None
@@ -329,9 +341,29 @@ def _may_retry(session: Session, now: datetime, attempt: Attempt, job: Job) -> b
         return False
     left = job.max_cost - admission.spent(session, now, job.id)
     row = session.execute(select(Instance).where(Instance.attempt_id == attempt.id)).scalar_one()
-    return row.price is not None and not money.too_little(
-        left, row.price, row.minimum_minutes, outputs=bool(job.outputs)
+    others = attempts.fallbacks(job, attempt.product)
+    known = [prices[name] for name in (prices if others is None else others) if name in prices]
+    found = [*known, *([row.price] if row.price else [])]  # the next one may cost less than this one did
+    return bool(found) and not money.too_little(
+        left, min(found), row.minimum_minutes, outputs=bool(job.outputs)
     )
+
+
+def _boots_badly(session: Session, attempt: Attempt) -> bool:
+    """Whether machines of an attempt's product have failed to boot as often as one may for one job."""
+    failed = (
+        select(func.count())
+        .select_from(Attempt)
+        .join(Instance, Instance.attempt_id == Attempt.id)
+        .where(
+            Attempt.job_id == attempt.job_id,
+            Attempt.product == attempt.product,
+            Attempt.go_ordered_at.is_(None),
+            Attempt.outcome.in_(("boot_timeout", "deploy_failed")),
+            Instance.uuid.is_not(None),
+        )
+    )
+    return session.execute(failed).scalar_one() >= BAD_BOOTS
 
 
 def _failed_as_wanted(attempt: Attempt, job: Job) -> bool:

@@ -169,6 +169,7 @@ def _job(
         detail=job.detail,
         command=command,
         products=tuple(job.products),
+        cheapest=job.cheapest,
         image=job.image,
         exit_code=job.exit_code,
         cost=meter.total([*charges, *stray_charges]),

@@ -24,7 +24,7 @@ from jobs.store.transitions import Change, Person, move
 CANCELLED = "cancelled_by_user"
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 """No time of the submitter's own: on SQLite its clock may be ahead of the one that the service judges by."""
-SAME = ("command", "products", "env", "setup", "outputs", "secret_names")
+SAME = ("command", "products", "cheapest", "env", "setup", "outputs", "secret_names")
 """What a second submission under the same key must not change."""
 DRAINING = timedelta(seconds=20)
 """In so long a worker that is too old has noticed it and handed everything back."""
@@ -71,6 +71,7 @@ def again(db: Database, job_id: str) -> tuple[Spec, tuple[str, ...]]:
         spec = Spec(
             command=job.command["shell"] if "shell" in job.command else tuple(job.command["argv"]),
             products=tuple(job.products),
+            cheapest=job.cheapest,
             name=job.name,
             image=job.image,
             env=dict(job.env),
@@ -152,7 +153,8 @@ def _submit(
 
 def _is_new(row: dict[str, Any]) -> bool:
     """Whether a job has what older code would leave out, without a word."""
-    return any(row[name] is not None for name in ("secrets", "workdir", "setup", "outputs"))
+    several = len(row["products"]) != 1
+    return several or any(row[name] is not None for name in ("secrets", "workdir", "setup", "outputs"))
 
 
 def _old_workers_leave(session: Session, now: datetime) -> bool:
@@ -197,6 +199,7 @@ def _row(spec: Spec, now: datetime, cipher: Cipher | None) -> dict[str, Any]:
         "key": spec.key,
         "command": command,
         "products": list(spec.products),
+        "cheapest": spec.cheapest,
         "image": spec.image,
         "env": dict(spec.env),
         "max_cost": spec.max_cost,

@@ -26,7 +26,14 @@ from runner.client import Client
 from runner.follow import LogReader, Patience
 
 Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND…", show_default=False)]
-Gpu = Annotated[str | None, typer.Option("--gpu", metavar="PRODUCT", help="What to rent; see `runner gpus`.")]
+Gpu = Annotated[
+    list[str] | None,
+    typer.Option("--gpu", metavar="PRODUCT", help="What to rent; repeated: else this. See `runner gpus`."),
+]
+Cheapest = Annotated[
+    bool,
+    typer.Option("--cheapest", help="The cheapest in stock, of the --gpu ones or else of all but spot ones."),
+]
 Name = Annotated[str | None, typer.Option("--name", help="A name by which to find the job again.")]
 MaxCost = Annotated[
     str | None, typer.Option("--max-cost", metavar="USD", help="Ceiling of the whole job in US dollars.")
@@ -75,6 +82,8 @@ Key = Annotated[
 Job = Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")]
 Jobs = Annotated[list[str], typer.Argument(metavar="JOB…", help="Ids, names, or beginnings of ids.")]
 
+MANY = ("gpu", "cheapest", "env", "output", "secret")
+"""Options of which a name and one value is not all."""
 COMMAND_COLUMNS = 60
 """How much of a command a table shows on a terminal."""
 
@@ -82,6 +91,7 @@ COMMAND_COLUMNS = 60
 def submit(
     command: Command,
     gpu: Gpu = None,
+    cheapest: Cheapest = False,
     name: Name = None,
     max_cost: MaxCost = None,
     max_runtime: MaxRuntime = None,
@@ -111,6 +121,7 @@ def submit(
             env_file,
             secret,
             gpu=gpu,
+            cheapest=cheapest,
             name=name,
             max_cost=max_cost,
             max_runtime=max_runtime,
@@ -156,6 +167,7 @@ def _queue(client: Client, spec: Spec, json: bool) -> None:
 def run(
     command: Command,
     gpu: Gpu = None,
+    cheapest: Cheapest = False,
     name: Name = None,
     max_cost: MaxCost = None,
     max_runtime: MaxRuntime = None,
@@ -187,6 +199,7 @@ def run(
             env_file,
             secret,
             gpu=gpu,
+            cheapest=cheapest,
             name=name,
             max_cost=max_cost,
             max_runtime=max_runtime,
@@ -379,10 +392,17 @@ def _spec(
     env: list[str] | None,
     env_file: Path | None,
     secrets: list[str] | None,
+    *,
+    gpu: list[str] | None,
+    cheapest: bool,
     output: list[str] | None,
     **options: str | None,
 ) -> Spec:
     given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
+    if gpu:
+        given["gpu"] = gpu
+    if cheapest:
+        given["cheapest"] = True
     if output:
         given["output"] = output
     if env or env_file is not None:
@@ -390,7 +410,7 @@ def _spec(
     if secrets:
         given["secret"] = secrets
     spec = cast("JobSpec", {"command": command[0] if len(command) == 1 else command, **given})
-    sources = {option: "--" + option.replace("_", "-") for option in (*options, "env", "output", "secret")}
+    sources = {option: "--" + option.replace("_", "-") for option in (*options, *MANY)}
     return client.validate(spec, sources)
 
 
@@ -449,7 +469,7 @@ def _row(view: JobView, now: object) -> tuple[str, ...]:
         view.id,
         view.name or "",
         state,
-        last.product if last is not None else view.products[0],
+        last.product if last is not None else present.products_text(view),
         present.span((end - view.submitted_at).total_seconds()),  # type: ignore[operator]
         f"${money.format_cost(view.cost)}",
         f"${money.format_usd(view.max_cost)}",

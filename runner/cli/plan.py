@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from jobs import money
+from jobs.errors import InvalidJob
 from jobs.spec import Spec
 from jobs.store import catalog
+from jobs.store.catalog import Offer
 from jobs.store.ending import MOST_FREE_RETRIES
 from runner import folders, present
 from runner.cli import output
 from runner.cli.files import say_workdir
 from runner.client import Client
+
+MOST_SHOWN = 10
+"""How many products a person is shown; ``--json`` has all."""
 
 
 def say(client: Client, spec: Spec, json: bool) -> None:
@@ -18,15 +23,19 @@ def say(client: Client, spec: Spec, json: bool) -> None:
 
     fresh = api.refresh_inventory(client)
     kept = catalog.offers(client.database)
-    product = spec.products[0]
-    offer = kept[0].get(product) if kept is not None else None
-    price = offer.price if offer is not None else None
+    offers = kept[0] if kept is not None else {}
+    names = catalog.choices(spec.products, offers, cheapest=spec.cheapest)
+    if not names:
+        raise InvalidJob(
+            "The inventory is not known, so nobody can say which product is the cheapest; try again."
+        )
+    choices = [_choice(client, spec, name, offers.get(name)) for name in names]
+    if spec.cheapest:  # what would be taken now stands first
+        choices.sort(key=lambda choice: choice["in_stock"] is False)
     found: dict[str, object] = {
-        "product": product,
+        **choices[0],
+        "fallbacks": choices[1:],
         "image": spec.image,
-        "price_usd_per_hour": None if price is None else money.format_usd(price),
-        "in_stock": None if offer is None or offer.capacity is None else offer.capacity > 0,
-        "worst_cost_usd": None if price is None else money.format_cost(_worst(client, spec, price)),
         "max_cost_usd": money.format_usd(spec.max_cost),
         "max_cost_source": spec.max_cost_source,
         "max_runtime_seconds": spec.max_runtime,
@@ -40,17 +49,36 @@ def say(client: Client, spec: Spec, json: bool) -> None:
             found["workdir"] = {"bytes": folder.size, "files": files}
         output.print_json(found)
         return
-    stock = {True: "in stock", False: "out of stock", None: "stock not known"}[found["in_stock"]]  # type: ignore[index]
-    worst = f"${found['worst_cost_usd']}" if price is not None else "not known"
-    rate = "price not known" if price is None else f"${found['price_usd_per_hour']}/h"
-    print(f"would rent   {product} ({stock}), {rate}")
+    print(f"would rent   {_choice_text(choices[0])}")
+    for choice in choices[1:MOST_SHOWN]:
+        print(f"else         {_choice_text(choice)}")
+    if len(choices) > MOST_SHOWN:
+        print(f"else         {len(choices) - MOST_SHOWN} more")
     print(f"image        {output.clean(spec.image)}")
-    print(f"worst cost   {worst}")
     print(f"ceiling      ${found['max_cost_usd']} ({spec.max_cost_source})")
     print(f"max runtime  {present.span(spec.max_runtime)} ({spec.max_runtime_source})")
     print(f"inventory    {found['inventory']}")
     if folder is not None:
         say_workdir(folder)
+
+
+def _choice(client: Client, spec: Spec, name: str, offer: Offer | None) -> dict[str, object]:
+    price = offer.price if offer is not None else None
+    return {
+        "product": name,
+        "price_usd_per_hour": None if price is None else money.format_usd(price),
+        "in_stock": None if offer is None or offer.capacity is None else offer.capacity > 0,
+        "worst_cost_usd": None if price is None else money.format_cost(_worst(client, spec, price)),
+    }
+
+
+def _choice_text(choice: dict[str, object]) -> str:
+    stock = {True: "in stock", False: "out of stock"}.get(choice["in_stock"] is True, "")
+    stock = "stock not known" if choice["in_stock"] is None else stock
+    if choice["price_usd_per_hour"] is None:
+        return f"{choice['product']} ({stock}), price not known, worst cost not known"
+    rate, worst = choice["price_usd_per_hour"], choice["worst_cost_usd"]
+    return f"{choice['product']} ({stock}), ${rate}/h, worst cost ${worst}"
 
 
 def _worst(client: Client, spec: Spec, price: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from jobs.store.attempts import Work
 from jobs.store.database import Database
 from runner.cli import output
 from runner.client import Client
+from workers.ssh.errors import fingerprint
 
 Forward = Annotated[
     list[str] | None,
@@ -50,11 +50,29 @@ def ssh(
     with Client() as client:
         work = _running(client.database, reads.find(client.database, job))
         words = _words(client.settings, work, forward or [], command or [])
-    with _known(work) as known:
-        code = _run([*words[:1], "-o", f"UserKnownHostsFile={known}", *words[1:]])
-    if code == 255:
-        output.note("runner: ssh could not log in, or the connection was lost; what it said stands above")
+    with _files(work) as (known, said):
+        quoted = str(known).replace("%", "%%")
+        code = _run([*words[:1], "-E", str(said), "-o", f'UserKnownHostsFile="{quoted}"', *words[1:]])
+        complaint = said.read_text(errors="replace").strip()
+    if complaint:
+        _say(complaint, work)
     raise SystemExit(code)
+
+
+def _say(complaint: str, work: Work) -> None:
+    """What ssh itself said, which may not be where the command's own words are."""
+    assert work.host_key is not None
+    if "Host key verification failed" in complaint or "IDENTIFICATION HAS CHANGED" in complaint:
+        output.note(
+            f"runner: the machine does not show the host key {fingerprint(work.host_key)} that was pinned "
+            "for it: it is not the same machine, or somebody is in between. Nothing was sent to it."
+        )
+    elif "Permission denied" in complaint:
+        output.note(
+            "runner: the machine does not accept the key in RUNNER_SSH_KEY; it must be that of the workers"
+        )
+    else:
+        output.note(f"runner: ssh: {complaint.splitlines()[-1]}")
 
 
 def _running(db: Database, job_id: str) -> Work:
@@ -82,7 +100,15 @@ def _words(settings: Settings, work: Work, forward: Sequence[str], command: Sequ
     assert work.host_key is not None
     kind = work.host_key.split()[0]
     kinds = "rsa-sha2-512,rsa-sha2-256" if kind == "ssh-rsa" else kind
-    words = [program, "-F", "none", "-i", str(settings.ssh_key), "-p", str(work.port or settings.ssh_port)]
+    words = [
+        program,
+        "-F",
+        "none",
+        "-i",
+        str(settings.ssh_key).replace("%", "%%"),
+        "-p",
+        str(work.port or settings.ssh_port),
+    ]
     for option in (
         *("BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=yes"),
         *("GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "LogLevel=ERROR"),
@@ -98,21 +124,23 @@ def _words(settings: Settings, work: Work, forward: Sequence[str], command: Sequ
 
 
 @contextmanager
-def _known(work: Work) -> Iterator[Path]:
-    """A file with the one host key that may be shown; gone afterwards, also where we are told to end."""
+def _files(work: Work) -> Iterator[tuple[Path, Path]]:
+    """A file with the one host key that may be shown, and one for what ssh has to say.
+
+    They are gone afterwards, also where we are told to end.
+    """
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    handle, name = tempfile.mkstemp(prefix="runner-host-key-")
-    path = Path(name)
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{work.attempt_id} {work.host_key}\n")
-        yield path
+        with tempfile.TemporaryDirectory(prefix="runner-ssh-") as folder:
+            known, said = Path(folder) / "known", Path(folder) / "said"
+            known.write_text(f"{work.attempt_id} {work.host_key}\n")
+            said.touch()
+            yield known, said
     finally:
-        path.unlink(missing_ok=True)
         for number, handler in before.items():
             signal.signal(number, handler)
 

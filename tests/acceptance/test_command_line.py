@@ -68,7 +68,7 @@ def test_every_command_has_help_with_an_example(account: Account) -> None:
     from runner.cli.main import COMMANDS
 
     promised = (
-        "init demo up down status submit run ls show logs wait cancel "
+        "init demo up down status submit run ls show logs wait cancel retry ssh pull "
         "worker health gpus images instances restart terminate reap coupon account keys sim db doctor"
     )
     assert set(COMMANDS) == set(promised.split(" "))

@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.harness import Installation
 from tests.waiting import wait_until
+from workers.ssh.keys import ensure_key
 
 ARRANGEMENTS = ("service", "openssh", "workers")
 IN_FULL = ("service",)
@@ -46,7 +47,6 @@ def test_a_command_beside_the_one_that_runs(shared: Installation) -> None:
     done = shared.run("ssh", job_id)
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"is succeeded; one can log in while its command runs" in done.stderr
-    assert not list(Path("/tmp").glob("runner-host-key-*"))
 
 
 def test_a_port_of_the_machine(shared: Installation, tmp_path: Path) -> None:
@@ -113,7 +113,8 @@ def test_another_host_key_is_refused(shared: Installation) -> None:
             session.execute(update(Attempt).where(Attempt.id == attempt_id).values(host_key=was))
     done = shared.run("ssh", job_id, "--", "echo in")
     assert (done.returncode, done.stdout) == (255, b"")
-    assert b"ssh could not log in" in done.stderr
+    assert b"does not show the host key SHA256:" in done.stderr
+    assert b"Nothing was sent to it" in done.stderr
     shared.ok("cancel", job_id)
     shared.final(job_id)
 
@@ -127,6 +128,16 @@ def test_without_ssh_or_the_key(
     assert done.returncode == 1
     assert b"There is no `ssh` on this computer; install OpenSSH's client" in done.stderr
     monkeypatch.undo()
+    monkeypatch.setitem(shared.environ, "TMPDIR", os.fspath(tmp_path / "a folder, 100% odd"))
+    (tmp_path / "a folder, 100% odd").mkdir()
+    assert shared.ok("ssh", job_id, "--", "echo in") == "in\n"
+    assert list((tmp_path / "a folder, 100% odd").iterdir()) == []
+    assert shared.run("ssh", job_id, "--", "exit 255").stderr == b"", "that is the command's own code"
+    other = ensure_key(tmp_path / "other")
+    monkeypatch.setitem(shared.environ, "RUNNER_SSH_KEY", os.fspath(other.private_path))
+    done = shared.run("ssh", job_id, "--", "echo in")
+    assert (done.returncode, done.stdout) == (255, b"")
+    assert b"does not accept the key in RUNNER_SSH_KEY" in done.stderr
     monkeypatch.setitem(shared.environ, "RUNNER_SSH_KEY", os.fspath(tmp_path / "none"))
     done = shared.run("ssh", job_id)
     assert done.returncode == 1

@@ -21,7 +21,7 @@ LONG = "for n in 1 2 3; do echo " + "x" * 300 + "; done\necho second line"
 @pytest.mark.parametrize(
     "words",
     [
-        ("--gpu", "a", "--gpu=b"),
+        ("--name", "a", "--name=b"),
         ("--max-cost", "5", "--max-cost", "50"),
         ("--max-runtime", "1h", "--gpu", "a", "--max-runtime", "2h"),
         ("--env-file", "a", "--env-file", "b"),

@@ -176,10 +176,49 @@ def test_a_spec_does_not_show_what_may_be_private() -> None:
 
 
 @pytest.mark.parametrize(
-    "gpu", ["", " ", "a b", "gpu\n", "../x", "x" * 101, "gpu_1x_l40;rm", 5, ["gpu_1x_l40"], "l40\u200b"]
+    "gpu", ["", " ", "a b", "gpu\n", "../x", "x" * 101, "gpu_1x_l40;rm", 5, ["gpu_1x_l40", ""], "l40\u200b"]
 )
 def test_what_is_no_product(gpu: object) -> None:
     refused("--gpu must be the name of a product", gpu=gpu)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"gpu": ["a", "b", "a"]}, (("a", "b"), False)),
+        ({"gpu": None, "cheapest": True}, ((), True)),
+        ({"gpu": ["a", "b"], "cheapest": True}, (("a", "b"), True)),
+    ],
+)
+def test_several_products(options: dict[str, Any], expected: tuple[tuple[str, ...], bool]) -> None:
+    spec = valid(**options)
+    assert (spec.products, spec.cheapest) == expected
+
+
+def test_which_product_is_one_choice_of_the_file_or_of_the_person(tmp_path: Path) -> None:
+    settings = load_settings({}, home=tmp_path)
+    defaults = {"gpu": ["a", "b"], "cheapest": True}
+    found = [
+        validate(JobSpec(command="true", **given), settings, defaults)
+        for given in ({}, {"gpu": "c"}, {"cheapest": True})
+    ]
+    assert [(spec.products, spec.cheapest) for spec in found] == [
+        (("a", "b"), True),
+        (("c",), False),
+        ((), True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"gpu": []}, "--gpu takes 1 to 20 products"),
+        ({"gpu": ["a"] * 21}, "--gpu takes 1 to 20 products"),
+        ({"cheapest": "yes"}, "cheapest must be true or false"),
+    ],
+)
+def test_what_is_no_choice_of_products(options: dict[str, Any], said: str) -> None:
+    refused(said, **options)
 
 
 def test_no_product() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from jobs import money
@@ -13,6 +15,7 @@ from jobs.secrets import Unreadable, cipher
 from jobs.states import Event
 from jobs.store import admission, leases, limits
 from jobs.store.admission import Candidate, Full, Limits, Plan
+from jobs.store.catalog import Offer, choices
 from jobs.store.submissions import CANCELLED
 from jobs.store.transitions import JobLease, Stale
 from workers.steps import inventory
@@ -21,6 +24,8 @@ from workers.steps.deploy import deploy
 from workers.supervisor import PROTOCOL
 
 log = logging.getLogger(__name__)
+
+NAMED = 5
 
 LEAST_FREE_BYTES = 16 << 20
 """Nothing is rented where not even the log of a short job could be kept."""
@@ -120,8 +125,38 @@ def _key_names(ctx: Context, job_id: str) -> tuple[str, ...]:
 
 
 def _plan(ctx: Context, job: Candidate) -> Plan:
+    """What to rent: the first of the job's products that can be had, in the order that it wants."""
     offers = inventory.offers(ctx.db, ctx.cloud)
-    product = job.products[0]
+    names = choices(job.products, offers, cheapest=job.cheapest)
+    if not names:
+        detail = "the inventory lists no product with a GPU and a price, so there is no cheapest one"
+        raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
+    refused: _Refused | None = None
+    waits: list[_Waits] = []
+    for name in names:
+        if name in job.passed_over:
+            continue
+        try:
+            plan = _plan_of(ctx, job, name, offers)
+            return replace(plan, instead=None if refused is None else refused.detail)
+        except _Refused as error:
+            refused = refused or error
+        except _Waits as error:
+            waits.append(error)
+    if waits:
+        first = min(waits, key=lambda wait: wait.pause)
+        if len(waits) == 1:
+            raise first
+        named = " and ".join(wait.product or "" for wait in waits[:NAMED])
+        more = f" and {len(waits) - NAMED} more" if len(waits) > NAMED else ""
+        raise _Waits("no_capacity", f"{named}{more} are out of stock", first.pause)
+    if refused is not None:
+        raise refused
+    detail = "none of the products that it takes can be rented for it: the image fits none, or none booted"
+    raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
+
+
+def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Offer]) -> Plan:
     offer = offers.get(product)
     if offer is None:
         detail = (
@@ -133,23 +168,23 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
             f"the inventory gives no price for {product}, and nothing is rented under a ceiling without one"
         )
         raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
+    left, minimum = job.max_cost - job.spent, ctx.settings.billing_minimum_minutes
+    if money.too_little(left, offer.price, minimum, outputs=job.with_outputs):
+        shown, price = money.format_usd(max(0, left)), money.format_usd(offer.price)
+        detail = f"${shown} is left of the ceiling, too little for {product} at ${price} an hour"
+        raise _Refused(Event.CEILING_TOO_SMALL, "max_cost", detail)
     if offer.capacity == 0:
         raise _Waits("no_capacity", f"{product} is out of stock", pause(job.waits), product)
     with ctx.db.read() as session:
         now = ctx.db.now(session)
         until = limits.blocked_until(session, now, limits.stock(product))
     if until is not None:
-        raise _Waits("no_capacity", f"{product} is out of stock", until - now)
+        raise _Waits("no_capacity", f"{product} is out of stock", until - now, product)
     image = inventory.image_id(ctx.db, ctx.cloud, job.image)
     if image is None:
         names = ", ".join(inventory.known_images(ctx.db)[:5])
         detail = f"there is no image {job.image!r}; `runner images` shows those that there are ({names}, …)"
         raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
-    left, minimum = job.max_cost - job.spent, ctx.settings.billing_minimum_minutes
-    if money.too_little(left, offer.price, minimum, outputs=job.with_outputs):
-        shown, price = money.format_usd(max(0, left)), money.format_usd(offer.price)
-        detail = f"${shown} is left of the ceiling, too little for {product} at ${price} an hour"
-        raise _Refused(Event.CEILING_TOO_SMALL, "max_cost", detail)
     outputs = 0
     if job.with_outputs:
         outputs = money.outputs_seconds(left, offer.price, ctx.settings.boot_timeout + job.max_runtime)

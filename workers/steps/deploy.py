@@ -104,6 +104,8 @@ def _failed(ctx: Context, work: Work, lease: AttemptLease, error: ApiError) -> N
             seconds = min(error.retry_after or 2, limits.LONGEST_SILENCE.total_seconds())
             ours = error.status is None  # it was never sent
             void(Event.THROTTLED, None, str(error) if ours else "the API asked for a pause", seconds)
+        case ImageRefused() if work.fallbacks != ():
+            void(Event.IMAGE_REFUSED, None, f"the image does not fit {work.product}: {error}", 0)
         case InvalidToken() | PaymentRequired() | ImageRefused():
             attempts.deploy_refused(ctx.db, work, lease, str(error), retryable=False)
         case FieldRefused() if error.field in work.key_fields and len(work.key_fields) > 1:

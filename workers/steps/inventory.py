@@ -37,7 +37,7 @@ def offers(db: Database, cloud: Cloud) -> dict[str, Offer]:
 def list_offers(db: Database, cloud: Cloud, deadline_s: float = DEADLINE_SECONDS) -> dict[str, Offer]:
     """Ask for the products now. Raises ApiError."""
     listed = [
-        Offer(product.name, product.price_micros_per_hour, product.capacity, product.gpu_count)
+        Offer(product.name, product.price_micros_per_hour, product.capacity, product.gpu_count, product.spot)
         for product in cloud.list_products(deadline_s=deadline_s)
     ]
     if not listed:  # an answer of nothing says nothing of a product

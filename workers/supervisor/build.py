@@ -124,7 +124,8 @@ def enter(attempt_id: str, words: Sequence[str]) -> str:
     """The line that becomes a shell, or *words*, beside the attempt's command."""
     code = (_HERE / "enter.py").read_text(encoding="utf-8")
     folder = f'"$HOME/{FOLDER}/{_attempt(attempt_id)}"'
-    return f'{_PYTHON}; exec "$p" -I -S -c {shlex.quote(code)} {folder} {shlex.join(words)}'
+    script = f'{_PYTHON}; exec "$p" -I -S -c {shlex.quote(code)} {folder} {shlex.join(words)}'
+    return f"sh -c {shlex.quote(script)}"
 
 
 def go_payload(
