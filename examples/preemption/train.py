@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 from pathlib import Path
 
 EPOCHS = int(os.environ.get("EPOCHS", "20"))
@@ -30,14 +31,7 @@ def main() -> None:
         save(CHECKPOINT, json.dumps(state))
         print(f"epoch {epoch} loss {state['weight'] ** 2:.4f}", flush=True)
         if os.environ.get("PAUSE_AFTER") == f"{epoch} of attempt {os.environ['RUNNER_ATTEMPT']}":
-            while True:  # for trying it out: time to take the machine away
-                pass_time()
-
-
-def pass_time() -> None:
-    import time
-
-    time.sleep(0.1)
+            signal.pause()  # for trying it out: time to take the machine away
 
 
 if __name__ == "__main__":
