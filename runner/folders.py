@@ -45,6 +45,8 @@ def packed(
     done: dict[str, Packed] = {}
     found = []
     for spec in specs:
+        if spec.folder is None and spec.workdir is not None:
+            store.tree(spec.workdir.key)  # of an earlier job: found out before a machine is rented for it
         if spec.folder is not None and spec.folder not in done:
             done[spec.folder] = _pack(spec, settings, store, what, progress)
         found.append(spec if spec.folder is None else dataclasses.replace(spec, workdir=done[spec.folder]))

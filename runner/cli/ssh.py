@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,10 @@ Forward = Annotated[
 ]
 
 
+_SIX = r"\[[0-9A-Fa-f:.%]+\]"
+_FORWARD = re.compile(rf"(?:(?:{_SIX}|[\w.*-]*):)?(\d+):(?:{_SIX}|\w[\w.-]*):(\d+)", re.ASCII)
+
+
 class NoWayIn(InvalidJob):
     """There is nothing to log into, or nothing to do it with."""
 
@@ -47,6 +52,8 @@ def ssh(
 
     Example: runner ssh my-training -- nvidia-smi
     """
+    for where in forward or ():
+        _check_forward(where)
     with Client() as client:
         work = _running(client.database, reads.find(client.database, job))
         words = _words(client.settings, work, forward or [], command or [])
@@ -73,6 +80,12 @@ def _say(complaint: str, work: Work) -> None:
         )
     else:
         output.note(f"runner: ssh: {complaint.splitlines()[-1]}")
+
+
+def _check_forward(where: str) -> None:
+    match = _FORWARD.fullmatch(where)
+    if match is None or not all(0 < int(port) < 65536 for port in match.groups()):
+        raise InvalidJob(f"-L takes [BIND:]PORT:HOST:PORT, such as 8888:localhost:8888, not {where!r}.")
 
 
 def _running(db: Database, job_id: str) -> Work:

@@ -42,8 +42,8 @@ class Login(asyncssh.SSHServer):
             self._door.connections.discard(self._connection)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
-        """Forward a port, as a machine does: to itself, that is this computer, or to what it can reach."""
-        return True
+        """Forward a port to the machine itself, that is this computer; nothing here goes any further."""
+        return dest_host in ("127.0.0.1", "localhost", "::1")
 
     def begin_auth(self, username: str) -> bool:
         """Everybody has to show something."""

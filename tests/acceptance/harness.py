@@ -65,8 +65,12 @@ class Installation:
             [*RUNNER, *words],
             env=self.environ,
             cwd=self.home.parent,
-            stdin=subprocess.DEVNULL,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+            **{
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                **options,
+            },
         )
 
     def submit(self, *command: str, **options: Any) -> str:

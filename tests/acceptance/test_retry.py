@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,18 @@ def test_only_what_is_over(shared: Installation) -> None:
     shared.ok("cancel", job_id)
     shared.final(job_id)
     assert shared.run("retry", "nobody").returncode == 4
+
+
+def test_a_folder_that_is_not_kept_any_more(installation: Installation, tmp_path: Path) -> None:
+    """Found out before a machine is rented for it."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "data").write_text("here")
+    job_id = installation.submit("true", workdir=folder)
+    installation.ok("cancel", job_id)
+    with installation.quick() as client:
+        shutil.rmtree(Path(client.settings.artifacts) / "trees")
+    done = installation.run("retry", job_id)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"it is not there" in done.stderr
+    assert installation.jobs() == [job_id]
