@@ -492,8 +492,8 @@ def test_what_is_wrong_with_one_does_not_keep_the_others(
         world.finish(attempt_id, lease)
     settle_one = ending._settle_one
 
-    def stumbling(session: Any, now: Any, lead: Any, attempt_id: str) -> None:
-        settle_one(session, now, lead, attempt_id)
+    def stumbling(session: Any, now: Any, lead: Any, attempt_id: str, prices: Any) -> None:
+        settle_one(session, now, lead, attempt_id, prices)
         if attempt_id == broken[1]:
             raise RuntimeError("a fault that nobody foresaw")
 
