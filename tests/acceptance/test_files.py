@@ -268,7 +268,9 @@ def test_workers_that_share_a_store_in_s3(
     }
     done = served.run("submit", *GPU, "--workdir", str(folder), "--", "true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    served.ok("cancel", done.stdout.decode().strip())
+    another = done.stdout.decode().strip()
+    served.ok("cancel", another)
+    assert served.final(another)["state"] == "cancelled"
     served.environ["RUNNER_ARTIFACTS_URL"] = s3.url("another")
     done = served.run("submit", *GPU, "--workdir", str(folder), "--", "true")
     assert done.returncode == 2
