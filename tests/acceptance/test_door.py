@@ -12,6 +12,7 @@ import pytest
 
 from runner.sim.config import SimConfig
 from runner.sim.machine import Machine
+from runner.sim.simulator import Simulator
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation
 from tests.acceptance.test_secrets import DIGEST, TELLS, VALUE, new_key, submit
@@ -24,7 +25,8 @@ IN_FULL = ("service",)
 class Between:
     """An SSH server with a key of its own: it lets everybody in, and notes all that it is told and given."""
 
-    def __init__(self, attests: str, kind: str = "ssh-ed25519") -> None:
+    def __init__(self, simulator: Simulator, attests: str, kind: str = "ssh-ed25519") -> None:
+        self.simulator = simulator
         self.key = asyncssh.generate_private_key(kind)
         self.fingerprint: str = self.key.get_fingerprint("sha256")
         self.attests = attests
@@ -70,13 +72,15 @@ class Between:
         self.told.append(process.command or "a shell")
         self.given += await process.stdin.read()
         if self.attests == "the machine's own":  # which it may have seen elsewhere
-            (attest,) = self.machine.home.glob(".gpu-job-runner/*/attest")
+            (machine,) = self.simulator.instances()
+            found = machine.home.glob
+            attest = await asyncio.to_thread(
+                wait_until, lambda: next(found(".gpu-job-runner/*/attest"), None), what="its attestation"
+            )
             process.stdout.write(attest.read_bytes())
         elif self.attests == "its own, forged":
             process.stdout.write(b"ssh-ed25519 " + b"0" * 64 + b"\n")
         process.exit(0 if self.attests else 3)
-
-    machine: Machine
 
 
 class _LetsIn(asyncssh.SSHServer):
@@ -88,19 +92,13 @@ class _LetsIn(asyncssh.SSHServer):
 
 
 @pytest.fixture
-def slow(make: Make, arrangement: str) -> Installation:
-    """Machines that boot slowly enough for somebody to get in between."""
-    return _make(make, arrangement, boot_seconds=2.0)
-
-
-@pytest.fixture
 def trusting(make: Make, arrangement: str) -> Installation:
-    return _make(make, arrangement, boot_seconds=0.2)
+    return _make(make, arrangement)
 
 
-def _make(make: Make, arrangement: str, boot_seconds: float, **environ: str) -> Installation:
+def _make(make: Make, arrangement: str, **environ: str) -> Installation:
     key = {"RUNNER_SECRET_KEY": new_key()} if arrangement == "workers" else {}
-    return make(SimConfig(boot_seconds=boot_seconds), **key, **environ)
+    return make(SimConfig(boot_seconds=0.2), **key, **environ)
 
 
 def _machine(installation: Installation) -> Machine:
@@ -123,21 +121,27 @@ def _fingerprint(machine: Machine) -> str:
         pytest.param("the machine's own", "ecdsa-sha2-nistp256", marks=pytest.mark.full),
     ],
 )
-def test_who_is_in_between_gets_nothing(slow: Installation, attests: str, kind: str) -> None:
-    """No secret, no command: only the question for the attestation, which everybody may hear."""
-    slow.up()
-    with Between(attests, kind) as between:
-        job = submit(slow, TELLS)
-        between.machine = machine = _machine(slow)
-        machine.port = between.port  # what the network makes of the machine's address
-        done = slow.final(job, timeout=150)
+def test_who_is_in_between_gets_nothing(
+    trusting: Installation, attests: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No secret, no file, no command: only the question for the attestation, which everybody may hear."""
+    trusting.up()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "mine").write_text("for nobody else")
+    with Between(trusting.sim, attests, kind) as between:
+        # What the network makes of the machine's address.
+        address = property(lambda _: between.port, lambda *_: None)
+        monkeypatch.setattr(Machine, "port", address, raising=False)
+        job = submit(trusting, TELLS, "--workdir", str(folder), "--output", "*")
+        done = trusting.final(job, timeout=150)
         assert (done["state"], done["reason"], len(done["attempts"])) == ("failed", "host_key", 1), done
         assert between.fingerprint in done["detail"]
         assert between.told
         assert all(line.endswith('supervisor.sh" attest') for line in between.told), between.told
         assert between.given == b""
-    assert slow.log(job) == b""
-    slow.nothing_left()
+    assert trusting.log(job) == b""
+    trusting.nothing_left()
 
 
 def test_a_key_that_changes_on_a_later_connection(trusting: Installation) -> None:
@@ -202,7 +206,7 @@ def test_where_they_stay_on_nothing_is_sent(
 
 def test_whoever_wants_the_first_key_to_be_taken_gets_that(make: Make, arrangement: str) -> None:
     """RUNNER_HOST_KEYS counts for all jobs, also for those with secrets."""
-    installation = _make(make, arrangement, 0.2, RUNNER_HOST_KEYS="accept-new")
+    installation = _make(make, arrangement, RUNNER_HOST_KEYS="accept-new")
     installation.sim.faults.startup_skipped = 1
     installation.up()
     done = installation.final(submit(installation, TELLS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from jobs.store import leases, reads
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation
+from tests.disks import resize, small_disk
 from tests.servers import S3
 from tests.trees import awkward, picture
 from tests.waiting import wait_until
@@ -225,6 +228,38 @@ def test_a_store_that_is_down_at_the_end_and_comes_back(make: Make, tmp_path: Pa
     assert (job["state"], job["attempts"][0]["outputs"]["complete"]) == ("succeeded", True), served.tail()
     assert list(_pulled(served, job_id, tmp_path / "results")) == ["out"]
     served.nothing_left()
+
+
+def test_disks_that_are_full(make: Make, tmp_path: Path) -> None:
+    """The store's when a folder goes in and when outputs do, and that of the person who pulls."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "noise").write_bytes(os.urandom(6_000_000))
+    with small_disk(tmp_path / "store", "3m") as disk, small_disk(tmp_path / "mine", "3m") as mine:
+        served = make(RUNNER_ARTIFACTS_URL=str(disk))
+        served.up()
+        done = served.run("submit", *GPU, "--workdir", str(tmp_path / "folder"), "--", "true")
+        assert (done.returncode, done.stdout) == (3, b""), done.stderr
+        assert b"cannot write pieces/" in done.stderr
+        assert b": no space left on device." in done.stderr
+        assert b"Traceback" not in done.stderr
+        assert served.jobs() == []
+        job_id = served.submit("head -c 6000000 /dev/urandom > out; sha256sum < out", output="out")
+        served.until(job_id, "finishing")
+        wait_until(lambda: "its outputs wait on the machine" in served.tail(), what="the full disk is seen")
+        resize(disk, "30m")
+        job = served.final(job_id)
+        assert (job["state"], job["attempts"][0]["outputs"]["complete"]) == ("succeeded", True), served.tail()
+        assert not list(disk.rglob(".*")), "what could not be kept is gone"
+        done = served.run("pull", job_id, str(mine))
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert done.stderr == f"runner: {mine} cannot be written to: no space left on device.\n".encode()
+        assert not (mine / "out").exists(), "a file is there when it is whole"
+        resize(mine, "30m")
+        served.ok("pull", job_id, str(mine))
+        assert [path.name for path in mine.iterdir()] == ["out"]
+        with (mine / "out").open("rb") as file:
+            assert hashlib.file_digest(file, "sha256").hexdigest() == served.log(job_id).split()[0].decode()
+        served.nothing_left()
 
 
 def test_the_same_folder_is_stored_once(shared: Installation, tmp_path: Path) -> None:

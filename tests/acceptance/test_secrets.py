@@ -43,13 +43,13 @@ def trusting(make: Make, arrangement: str) -> Installation:
     return make(**({"RUNNER_SECRET_KEY": new_key()} if arrangement == "workers" else {}))
 
 
-def submit(installation: Installation, command: str) -> str:
+def submit(installation: Installation, command: str, *options: str) -> str:
     """Queue a job with two secrets, as a person does."""
     before = dict(installation.environ)
     installation.environ |= {"HF_TOKEN": VALUE, "MY_WANDB": SECOND}
     try:
         secrets = ("--secret", "HF_TOKEN", "--secret", "WANDB_API_KEY=MY_WANDB")
-        return installation.ok("submit", *GPU, *secrets, "--", command).strip()
+        return installation.ok("submit", *GPU, *secrets, *options, "--", command).strip()
     finally:
         installation.environ = before
 

@@ -21,6 +21,7 @@ from runner.sim.config import Product, SimConfig
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, RUNNER, Installation
 from tests.acceptance.test_main_job import CATCHES_TERM
+from tests.disks import resize, small_disk
 from tests.waiting import wait_until
 from workers.cloud.client import Cloud
 from workers.steps import inventory
@@ -172,10 +173,16 @@ def test_run_tells_what_the_service_waits_for(served: Installation) -> None:
     assert len(served.sim.ledger().charges) == 1
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small disk", "10m") as folder:
+        yield folder
+
+
 @pytest.mark.timeout(200)
-def test_a_disk_that_is_full_for_a_while(make: Make, small_disk: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_for_a_while(make: Make, disk: Path, tmp_path: Path) -> None:
     """Nothing is rented while it is nearly full; what was written meanwhile waits on the machine."""
-    served = make(folder=small_disk)
+    served = make(folder=disk)
     served.up()
     printed = tmp_path / "printed"
     with printed.open("wb") as stdout:
@@ -184,33 +191,17 @@ def test_a_disk_that_is_full_for_a_while(make: Make, small_disk: Path, tmp_path:
     said = iter(process.stderr.readline, b"")
     assert any(b"nearly full" in line for line in said)
     assert served.sim.ledger().charges == ()
-    _resize(small_disk, "40m")
+    resize(disk, "40m")
     assert any(b"is full: what the job writes waits" in line for line in said)
     assert served.show("much")["state"] == "running"
     assert "trouble    the disk is full" in served.ok("status")
-    _resize(small_disk, "400m")
+    resize(disk, "400m")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert printed.read_bytes() == b"".join(b"%d\n" % n for n in range(1, 8_000_001))
     assert served.show("much")["attempts"][0]["log"] == "sealed"
     served.nothing_left()
     served.stop()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 10 MiB."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("NOT TESTED: a full disk; mounting a small one needs root")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def _resize(folder: Path, size: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 
 
 @pytest.mark.timeout(200)

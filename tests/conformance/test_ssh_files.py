@@ -19,6 +19,7 @@ from runner.sim import SimConfig
 from runner.sim.sshd import find_sshd
 from tests.conformance.sim_client import Account, simulated
 from tests.conformance.ssh_host import Host, proxy
+from tests.disks import fill, small_disk
 from tests.trees import awkward, picture
 from workers.ssh import files as transfers
 from workers.ssh.connect import Machine
@@ -173,6 +174,28 @@ def test_a_machine_whose_disk_is_too_small(host: Host, store: Artifacts, tmp_pat
         pytest.raises(FilesRefused, match="bytes of disk left, and the files take"),
     ):
         _bring(host, machine, Tree((entry,), (huge,)), store)
+
+
+def test_a_machine_whose_disk_fills_up_meanwhile(host: Host, store: Artifacts, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "noise").write_bytes(os.urandom(30_000_000))
+    tree = _packed(tmp_path / "from", store, tmp_path)
+    with small_disk(_home(host), "40m") as disk, host.connect() as machine:
+        get, ballast = store.get, []
+
+        def filling(key: str) -> bytes:
+            if key == tree.pieces[2].key:  # the first may be written by then, or not
+                ballast.append(fill(disk))
+            return get(key)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "get", filling)
+            with pytest.raises(FilesRefused, match="no space left"):
+                _bring(host, machine, tree, store)
+        assert not (_home(host) / "tree").exists()
+        ballast[0].unlink()
+        assert _bring(host, machine, tree, store)[-1] == len(tree.pieces)
+        assert picture(_home(host) / "tree") == picture(tmp_path / "from")
 
 
 def test_what_the_machine_refuses_is_said(host: Host, store: Artifacts, tmp_path: Path) -> None:

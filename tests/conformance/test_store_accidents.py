@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from jobs.store.database import Database
 from jobs.store.news import News
 from jobs.store.schema import open_database
 from tests.conformance.store_kit import ON_POSTGRESQL, ON_SQLITE, python, submit
+from tests.disks import fill, small_disk
 from tests.servers import Postgres
 from tests.waiting import wait_until
 
@@ -245,17 +245,9 @@ print(len(reads.listing(database)))
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("file systems can only be mounted by root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small disk", "1m") as folder:
+        yield folder
 
 
 def _fill(database: Database) -> None:
@@ -263,29 +255,23 @@ def _fill(database: Database) -> None:
         submit(database, command="x" * 100_000)
 
 
-def test_a_full_disk(small_disk: Path) -> None:
-    database = open_database(f"sqlite:///{small_disk / 'runner.db'}")
+def test_a_full_disk(disk: Path) -> None:
+    database = open_database(f"sqlite:///{disk / 'runner.db'}")
     with pytest.raises(DatabaseError, match="full") as caught:
         _fill(database)
-    assert str(small_disk) in str(caught.value)
+    assert str(disk) in str(caught.value)
     count = len(reads.listing(database))
-    (small_disk / "ballast").unlink(missing_ok=True)
     assert 0 < count < 100
     database.close()
 
 
-def test_a_disk_that_is_full_from_the_start(small_disk: Path) -> None:
-    with (small_disk / "ballast").open("wb", buffering=0) as ballast:
-        try:
-            while ballast.write(b"x" * 4096):
-                pass
-        except OSError:
-            pass
+def test_a_disk_that_is_full_from_the_start(disk: Path) -> None:
+    ballast = fill(disk)
     with pytest.raises(DatabaseError, match=r"full|no space") as caught:
-        open_database(f"sqlite:///{small_disk / 'home' / 'runner.db'}")
-    assert str(small_disk) in str(caught.value)
-    (small_disk / "ballast").unlink()
-    open_database(f"sqlite:///{small_disk / 'home' / 'runner.db'}").close()
+        open_database(f"sqlite:///{disk / 'home' / 'runner.db'}")
+    assert str(disk) in str(caught.value)
+    ballast.unlink()
+    open_database(f"sqlite:///{disk / 'home' / 'runner.db'}").close()
 
 
 # Rights: root has all of them, so the child gives them up first.

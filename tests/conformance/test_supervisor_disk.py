@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shlex
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.supervisor_machine import Machine, each_shell
+from tests.disks import fill, small_disk
 from tests.waiting import wait_until
 
 # Its own line is in the log before the disk is full.
@@ -66,27 +64,10 @@ def test_a_child_that_goes_on_beyond_the_cap_does_not_hold_the_end(sh: str, tmp_
         assert state.exit.gap_offset == 5000
 
 
-@contextlib.contextmanager
-def _small_disk(at: Path, size: str) -> Iterator[None]:
-    at.mkdir()
-    mounted = os.geteuid() == 0 and (
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(at)], capture_output=True, check=False
-        ).returncode
-        == 0
-    )
-    if not mounted:
-        pytest.skip("NOT TESTED: a full disk; mounting a small one needs root")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(at)], check=True)
-
-
 @each_shell
 def test_a_log_that_fills_the_disk(sh: str, tmp_path: Path) -> None:
     home = tmp_path / "a home"
-    with _small_disk(home, "2M"), Machine(tmp_path, sh) as machine:
+    with small_disk(home, "2M"), Machine(tmp_path, sh) as machine:
         log, state = machine.finished("seq 1000000; exit 7")
         whole = _numbers(1_000_000)
         assert state.exit is not None
@@ -101,7 +82,7 @@ def test_a_log_that_fills_the_disk(sh: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("max_log", [1 << 30, 100_000])
 def test_a_disk_that_the_command_fills(max_log: int, sh: str, tmp_path: Path) -> None:
     home = tmp_path / "a home"
-    with _small_disk(home, "2M"), Machine(tmp_path, sh) as machine:
+    with small_disk(home, "2M"), Machine(tmp_path, sh) as machine:
         log, state = machine.finished(
             FILL + "seq 100000; exit 7",
             max_log=max_log,
@@ -118,7 +99,7 @@ def test_a_disk_that_the_command_fills(max_log: int, sh: str, tmp_path: Path) ->
 @each_shell
 def test_a_stop_and_a_killed_supervisor_on_a_full_disk(sh: str, tmp_path: Path) -> None:
     home = tmp_path / "a home"
-    with _small_disk(home, "2M"), Machine(tmp_path, sh) as machine:
+    with small_disk(home, "2M"), Machine(tmp_path, sh) as machine:
         full = tmp_path / "full"
         machine.start(f"{FILL} touch {shlex.quote(str(full))}; exec sleep 300")
         wait_until(full.exists, what="the full disk")
@@ -135,10 +116,8 @@ def test_a_stop_and_a_killed_supervisor_on_a_full_disk(sh: str, tmp_path: Path) 
 def test_go_on_a_full_disk_says_so(sh: str, tmp_path: Path) -> None:
     """It may be refused or be lost, but not be taken for running."""
     home = tmp_path / "a home"
-    with _small_disk(home, "1M"), Machine(tmp_path, sh) as machine:
-        with contextlib.suppress(OSError), (home / "filler").open("wb", buffering=0) as filler:
-            while filler.write(b"x" * 4096):
-                pass
+    with small_disk(home, "1M"), Machine(tmp_path, sh) as machine:
+        fill(home)
         answer = machine.go(machine.payload("echo never; " + "x" * 10_000))
         assert not answer.accepted
         assert answer.state.kind == "lost"
