@@ -96,7 +96,7 @@ def outputs(
     last = having[-1]
     store = Artifacts(settings.artifacts)
     assert last.outputs is not None
-    return last, store, store.tree(last.outputs)
+    return last, store, store.tree(last.outputs).whole()
 
 
 class NoOutputs(InvalidJob):

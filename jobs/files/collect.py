@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from jobs.errors import ArtifactError
 from jobs.files.portable import EXTENTS, KIND, MODE, MTIME, PATH, SIZE, digest
 from jobs.files.store import SUFFIXES, Artifacts, expand
-from jobs.files.tree import Entry, Piece, Tree, pruned
+from jobs.files.tree import Entry, Piece, Tree, held_bytes, in_folders, is_whole, pruned
+
+
+def outputs_of(attempt_id: str) -> str:
+    """Where in the store all is that an attempt brought back."""
+    return f"outputs/{attempt_id}"
 
 
 class Corrupt(ArtifactError):
@@ -36,10 +41,10 @@ class Batch:
 
 
 class Collection:
-    """Outputs of one attempt. Not for several threads at once."""
+    """Outputs of one attempt, whose pieces go to below *prefix*. Not for several threads at once."""
 
-    def __init__(self, attempt_id: str, tree: Tree | None = None) -> None:
-        self._prefix = f"outputs/{attempt_id}"
+    def __init__(self, prefix: str, tree: Tree | None = None) -> None:
+        self._prefix = prefix
         self._pieces: list[Piece] = []
         self._starts = [0]  # of each piece, and of the next one, in the row of all pieces
         for piece in tree.pieces if tree is not None else ():
@@ -47,38 +52,52 @@ class Collection:
         self._whole: dict[str, Entry] = {}
         self._open: dict[str, Entry] = {}
         for entry in tree.entries if tree is not None else ():
-            (self._whole if _complete(entry) else self._open)[entry[PATH]] = entry
+            (self._whole if is_whole(entry) else self._open)[entry[PATH]] = entry
         self._listed: list[Entry] = []
         self.came = 0
         self.wanted = 0
+
+    @property
+    def pieces(self) -> frozenset[str]:
+        """The keys of the pieces that it knows."""
+        return frozenset(piece.key for piece in self._pieces)
 
     @property
     def known(self) -> dict[str, tuple[int, int, int]]:
         """By the path of each file: its size, its time, and how many bytes of it are here."""
         files = [entry for entry in self._whole.values() if entry[KIND] == "f"]
         return {
-            entry[PATH]: (entry[SIZE], entry[MTIME], _length(entry))
+            entry[PATH]: (entry[SIZE], entry[MTIME], held_bytes(entry))
             for entry in (*files, *self._open.values())
         }
 
-    def listed(self, entries: list[Entry], same: Iterable[int], resumed: dict[int, int]) -> None:
-        """A round begins: this is what there is now, and what of it need not come again."""
+    def listed(self, entries: list[Entry], same: Iterable[int], resumed: dict[int, int]) -> list[str]:
+        """A round begins: this is what there is now, and what of it need not come again.
+
+        Returns the paths of the files that have to come.
+        """
         self._listed = entries
-        here = set(same)
+        here = {number for number in same if self._is_here(entries[number])}
         goes_on = {entries[number][PATH]: got for number, got in resumed.items()}
         self._open = {
-            path: entry for path, entry in self._open.items() if goes_on.get(path) == _length(entry)
+            path: entry for path, entry in self._open.items() if goes_on.get(path) == held_bytes(entry)
         }
         for number, entry in enumerate(entries):
             if entry[KIND] != "f":
                 self._whole[entry[PATH]] = entry
-            elif number in here and (old := self._whole.get(entry[PATH])) is not None:
-                old[MODE] = entry[MODE]
-        self.came = sum(_length(entry) for entry in self._open.values())
-        self.wanted = sum(entry[SIZE] for number, entry in enumerate(entries) if number not in here)
+            elif number in here:
+                self._whole[entry[PATH]][MODE] = entry[MODE]
+        self.came = sum(held_bytes(entry) for entry in self._open.values())
+        missing = [entry for number, entry in enumerate(entries) if entry[KIND] == "f" and number not in here]
+        self.wanted = sum(entry[SIZE] for entry in missing)
+        return [entry[PATH] for entry in missing]
 
-    def piece(self, store: Artifacts, batch: Batch) -> None:
-        """Keep a piece, once it is proved. Raises Corrupt and ArtifactError."""
+    def _is_here(self, listed: Entry) -> bool:
+        old = self._whole.get(listed[PATH])
+        return old is not None and (old[SIZE], old[MTIME]) == (listed[SIZE], listed[MTIME])
+
+    def piece(self, store: Artifacts, batch: Batch) -> str:
+        """Keep a piece, once it is proved; returns its key. Raises Corrupt and ArtifactError."""
         if batch.encoding not in SUFFIXES:
             raise Corrupt(f"A piece of outputs is encoded as {batch.encoding!r}, which nobody knows.")
         key = f"{self._prefix}/{batch.sha256[:64]}{SUFFIXES[batch.encoding]}"
@@ -91,12 +110,13 @@ class Collection:
         for number, start, length in batch.extents:
             listed = self._listed[number]
             entry = self._open.get(listed[PATH])
-            if entry is None or _length(entry) != start:
+            if entry is None or held_bytes(entry) != start:
                 entry = self._open[listed[PATH]] = [*listed[:EXTENTS], []]
             self._extend(entry, at, length)
             at += length
         self._add(piece)
         self.came += batch.size
+        return key
 
     def _add(self, piece: Piece) -> None:
         self._pieces.append(piece)
@@ -117,7 +137,7 @@ class Collection:
         entry = self._open.pop(listed[PATH], None) or [*listed[:EXTENTS], []]
         entry[MODE], entry[SIZE], entry[MTIME] = mode, size, mtime
         path = str(entry[PATH])
-        if not _complete(entry):
+        if not is_whole(entry):
             raise Corrupt(f"Not all bytes of {path!r} came that should have.")
         self._whole[path] = entry
         return path
@@ -136,16 +156,8 @@ class Collection:
 
     def tree(self) -> Tree:
         """What is whole."""
-        return pruned(self._whole.values(), self._pieces)
+        return pruned(in_folders(self._whole.values()), self._pieces)
 
     def part(self) -> Tree:
         """The same with what is on its way, for who goes on with it."""
-        return pruned([*self._whole.values(), *self._open.values()], self._pieces)
-
-
-def _length(entry: Entry) -> int:
-    return sum(extent[2] for extent in entry[EXTENTS])
-
-
-def _complete(entry: Entry) -> bool:
-    return bool(entry[KIND] != "f" or _length(entry) == entry[SIZE])
+        return pruned(in_folders([*self._whole.values(), *self._open.values()]), self._pieces)

@@ -30,6 +30,8 @@ KINDS = ("f", "d", "l")
 
 PATH, KIND, MODE, SIZE, MTIME, TARGET, EXTENTS = range(7)
 DEEPEST = 200
+LONGEST_PATH = 4096
+LONGEST_REASON = 300
 
 
 class Refused(Exception):
@@ -48,8 +50,16 @@ def decode(path: bytes) -> str:
 
 def check_path(path: str) -> None:
     """Raise Refused for a path that is not one inside of a folder."""
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise Refused(f"{path!r} is not the path of a file inside of the folder")
+    if not _is_name(path) or any(part in ("", ".", "..") for part in path.split("/")):
+        raise Refused(f"{path[:100]!r} is not the path of a file inside of the folder")
+
+
+def _is_name(path: str) -> bool:
+    """Whether a system could know this name."""
+    try:
+        return 0 < len(encode(path)) <= LONGEST_PATH and "\0" not in path
+    except UnicodeEncodeError:
+        return False
 
 
 def check_link(path: str, target: str) -> None:
@@ -62,8 +72,8 @@ def check_link(path: str, target: str) -> None:
     ups = 0
     while ups < len(parts) and parts[ups] == "..":
         ups += 1
-    if not target or target.startswith("/") or "\0" in target:
-        raise Refused(f"{path!r} is a link to {target!r}, which is outside of the folder")
+    if not _is_name(target) or target.startswith("/"):
+        raise Refused(f"{path!r} is a link to {target[:100]!r}, which is outside of the folder")
     if ups > path.count("/") or ".." in parts[ups:]:
         raise Refused(f"{path!r} is a link to {target!r}, which leads, or may lead, out of the folder")
 
@@ -160,19 +170,30 @@ def what_is(mode: int) -> str:
     return "a device"
 
 
-def walk(fd: int, enter: Any = None, prefix: str = "") -> Iterator[tuple[str, os.stat_result, str | None]]:
+def walk(
+    fd: int, enter: Any = None, refused: Any = None, prefix: str = ""
+) -> Iterator[tuple[str, os.stat_result, str | None]]:
     """All that is in an open folder, folders before what they hold: path, facts, target of a link.
 
-    ``enter(path, is_folder)`` says whether something is of interest at all. Raises OSError, with the path.
+    ``enter(path, is_folder)`` says whether something is of interest at all. What cannot be looked into is
+    told to ``refused(path, why)``, and left out; without that, Refused or OSError is raised.
     """
-    if prefix.count("/") > DEEPEST:
-        raise Refused(f"{prefix[:80]!r}… lies deeper than {DEEPEST} folders")
-    for raw in sorted(os.fsencode(name) for name in os.listdir(fd)):
+    try:
+        names = sorted(os.fsencode(name) for name in os.listdir(fd))
+        if prefix.count("/") > DEEPEST:
+            raise Refused(f"{prefix[:80]!r}… lies deeper than {DEEPEST} folders")
+    except (OSError, Refused) as error:
+        _refuse(refused, prefix[:-1], error)
+        return
+    for raw in names:
         path = prefix + decode(raw)
         try:
-            facts = os.stat(raw, dir_fd=fd, follow_symlinks=False)
+            facts = look(raw, fd)
         except FileNotFoundError:
             continue  # it went meanwhile
+        except OSError as error:
+            _refuse(refused, path, error)
+            continue
         folder = stat.S_ISDIR(facts.st_mode)
         if enter is not None and not enter(path, folder):
             continue
@@ -185,11 +206,43 @@ def walk(fd: int, enter: Any = None, prefix: str = "") -> Iterator[tuple[str, os
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise OSError(error.errno, error.strerror, path) from None
+            _refuse(refused, path, error)
+            continue
         try:
-            yield from walk(inner, enter, path + "/")
+            yield from walk(inner, enter, refused, path + "/")
         finally:
             os.close(inner)
+
+
+def _refuse(refused: Any, path: str, error: Exception) -> None:
+    if refused is None:
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, path) from None
+        raise error
+    refused(path, reason(error))
+
+
+def reason(error: Exception) -> str:
+    """Why something did not work, in a few words."""
+    said = (error.strerror or "it failed").lower() if isinstance(error, OSError) else str(error)
+    return said[:LONGEST_REASON]
+
+
+def may_lead(globs: Sequence[str]) -> Any:
+    """A test of folders: whether something in there can match one of *globs*, by how they begin."""
+    begins = []
+    for glob in globs:
+        parts = [part for part in glob.split("/") if part not in ("", ".")]
+        plain = 0
+        while plain < len(parts) and not set(parts[plain]) & set("*?["):
+            plain += 1
+        begins.append(parts[:plain])
+
+    def test(path: str) -> bool:
+        parts = path.split("/")
+        return any(parts[: len(begin)] == begin[: len(parts)] for begin in begins)
+
+    return test
 
 
 def matcher(globs: Sequence[str]) -> list[Any]:
@@ -339,6 +392,8 @@ class Writer:
         for entry in self._entries:
             if entry[KIND] == "l":
                 parent, name = self._folder.place(entry[PATH], make=True)
+                if _links_to(name, parent) == encode(entry[TARGET]):
+                    continue  # also where its folder has got the mode in which nothing can be made any more
                 new = _part(entry[PATH])
                 _unlink(new, parent)
                 os.symlink(encode(entry[TARGET]), new, dir_fd=parent)
@@ -375,6 +430,13 @@ class Writer:
 def _part(path: str) -> bytes:
     """The name that a file has beside its place until it is whole."""
     return b".runner-" + hashlib.sha256(encode(path)).hexdigest()[:24].encode() + b".part"
+
+
+def _links_to(name: bytes, parent: int) -> bytes | None:
+    try:
+        return os.readlink(name, dir_fd=parent)
+    except OSError:
+        return None
 
 
 def _unlink(name: bytes, parent: int) -> None:

@@ -43,7 +43,11 @@ def pull(store: Artifacts, tree: Tree, folder: Path, progress: Progress | None =
         raise InvalidJob(f"{folder}: {error}; name another folder.") from None
     except OSError as error:
         said = (error.strerror or "it failed").lower()
-        raise InvalidJob(f"{folder} cannot be written to: {said}.") from None
+        raise InvalidJob(
+            f"{folder} cannot be written to: {said}. Another pull goes on from what is there by now."
+        ) from None
+    except (ValueError, OverflowError) as error:
+        raise InvalidJob(f"{folder}: what was brought back cannot be a folder here: {error}.") from None
     return sum(entry[SIZE] for entry in entries)
 
 

@@ -1,7 +1,7 @@
 """The artifact store: where workdirs and outputs are kept, a local folder or anything that fsspec knows.
 
 An object is written once, whole, and never changed. ``pieces/`` and ``trees/`` are named by what they hold,
-so that the same folder is kept once; ``outputs/ATTEMPT/`` is what one attempt brought back.
+so that the same folder is kept once; ``outputs/ATTEMPT/`` is what one attempt brought back, with its trees.
 """
 
 from __future__ import annotations
@@ -51,12 +51,18 @@ class Artifacts:
         self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep *data* under *key*, durably; what is there already stays."""
+        """Keep *data* under *key*, durably; what is there already stays, where it is as long."""
         with self._mapped(f"write {key}"):
             if self._local:
                 _put_locally(Path(self._root) / key, data)
-            elif not self._fs.exists(self._at(key)):
+            elif self._size(key) != len(data):  # a death in the middle may leave a part, in some stores
                 self._fs.pipe_file(self._at(key), data)
+
+    def _size(self, key: str) -> int | None:
+        try:
+            return int(self._fs.info(self._at(key))["size"])
+        except FileNotFoundError:
+            return None
 
     def has(self, key: str) -> bool:
         """Whether there is something under *key*."""
@@ -77,27 +83,32 @@ class Artifacts:
                 return
 
     def piece(self, piece: Piece) -> bytes:
-        """The bytes of a piece, proved. Raises ArtifactMissing, and ArtifactError where they are others."""
-        raw = expand(piece, self.get(piece.key))
+        """The bytes of a piece, proved. Raises ArtifactMissing, also where they are others."""
+        return self.stored(piece)[1]
+
+    def stored(self, piece: Piece) -> tuple[bytes, bytes]:
+        """A piece as it is stored, and its bytes; otherwise as ``piece``."""
+        data = self.get(piece.key)
+        raw = expand(piece, data)
         if raw is None or digest(raw) != piece.sha256:
-            raise ArtifactError(
+            raise ArtifactMissing(
                 f"The artifact store {self.shown} does not hold {piece.key} as it was written."
             )
-        return raw
+        return data, raw
 
-    def put_tree(self, tree: Tree) -> str:
-        """Keep a tree, whose pieces are there already; returns its key."""
+    def put_tree(self, tree: Tree, prefix: str = "") -> str:
+        """Keep a tree, whose pieces are there already; returns its key, which begins with *prefix*."""
         dump = tree.dump()
-        key = tree_key(dump)
+        key = prefix + tree_key(dump)
         self.put(key, dump)
         return key
 
     def tree(self, key: str) -> Tree:
-        """The tree under *key*. Raises ArtifactMissing, and ArtifactError where there is no sound one."""
+        """The tree under *key*. Raises ArtifactMissing, also where there is no sound one."""
         try:
             return load(self.get(key))
         except UnreadableTree as error:
-            raise ArtifactError(
+            raise ArtifactMissing(
                 f"The artifact store {self.shown} does not hold {key} as it was written: {error}."
             ) from None
 

@@ -50,6 +50,10 @@ class Tree:
         """How large all files are together, in bytes."""
         return sum(entry[SIZE] for entry in self.entries)
 
+    def whole(self) -> Tree:
+        """The same without files of which a part is missing."""
+        return pruned([entry for entry in self.entries if is_whole(entry)], self.pieces)
+
     def dump(self) -> bytes:
         """As it is stored and sent."""
         pieces = [[piece.key, piece.sha256, piece.size, piece.encoding] for piece in self.pieces]
@@ -112,19 +116,35 @@ def overlay(base: Tree, over: Tree) -> Tree:
     """*base* with what is in *over* in the place of what it had by the same path."""
     shift = len(base.pieces)
     replaced = {entry[PATH] for entry in over.entries}
-    # A file in the place of a folder takes what was in that folder along, and the other way round.
-    leaves = {entry[PATH] for entry in over.entries if entry[KIND] != "d"}
     above = {path[:at] for path in replaced for at, char in enumerate(path) if char == "/"}
-
-    def stays(entry: Entry) -> bool:
-        path = entry[PATH]
-        if path in replaced or (path in above and entry[KIND] != "d"):
-            return False
-        return not any(path[:at] in leaves for at, char in enumerate(path) if char == "/")
-
-    kept = [entry for entry in base.entries if stays(entry)]
+    kept = [
+        entry
+        for entry in base.entries
+        if entry[PATH] not in replaced and not (entry[PATH] in above and entry[KIND] != "d")
+    ]
     added = [
         [*entry[:EXTENTS], [[piece + shift, offset, length] for piece, offset, length in entry[EXTENTS]]]
         for entry in over.entries
     ]
-    return pruned([*kept, *added], [*base.pieces, *over.pieces])
+    return pruned(in_folders([*kept, *added]), [*base.pieces, *over.pieces])
+
+
+def in_folders(entries: Iterable[Entry]) -> list[Entry]:
+    """Without those below what is no folder: a link in the place of a folder takes all in it along."""
+    entries = list(entries)
+    leaves = {entry[PATH] for entry in entries if entry[KIND] != "d"}
+
+    def stays(path: str) -> bool:
+        return not any(path[:at] in leaves for at, char in enumerate(path) if char == "/")
+
+    return [entry for entry in entries if stays(entry[PATH])]
+
+
+def held_bytes(entry: Entry) -> int:
+    """How many bytes of a file are there."""
+    return sum(extent[2] for extent in entry[EXTENTS])
+
+
+def is_whole(entry: Entry) -> bool:
+    """Whether nothing of it is missing."""
+    return bool(entry[KIND] != "f" or held_bytes(entry) == entry[SIZE])

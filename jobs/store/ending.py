@@ -297,7 +297,7 @@ def _settle_one(
     attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
     job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
     cause = attempt.outcome or "lost"
-    files.lose(session, attempt_id, "the machine was gone before all of them were here")
+    files.lose(session, now, attempt_id, "the machine was gone before all of them were here")
     session.refresh(attempt)
     if _may_retry(session, now, attempt, job, prices):
         pause = _pause(attempt.number or 1)

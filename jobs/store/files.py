@@ -24,30 +24,47 @@ SHORT = "outputs_failed"
 
 
 def bringing(
-    db: Database, work: Work, lease: AttemptLease, transfer: dict[str, Any], patience: timedelta
+    db: Database, work: Work, lease: AttemptLease, done: int, total: int, patience: timedelta
 ) -> None:
-    """Files are on their way to the machine, and may take *patience* until more is heard of them."""
+    """So many bytes of files have got on to the machine, which has *patience* until it has more of them.
+
+    Who begins anew gets no more time before it is further than anybody before it.
+    """
     with db.write() as session:
-        until = max(work.boot_deadline_at, db.now(session) + patience)
-        write(session, work, lease, State.BOOTING, transfer=transfer, boot_deadline_at=until)
+        before = session.execute(select(Attempt.transfer).where(Attempt.id == work.attempt_id)).scalar()
+        most = int((before or {}).get("most", -1))
+        transfer = {"what": "bringing files", "bytes": done, "of": total, "most": max(most, done)}
+        values: dict[str, Any] = {"transfer": transfer}
+        if done > most:
+            values["boot_deadline_at"] = max(work.boot_deadline_at, db.now(session) + patience)
+        write(session, work, lease, State.BOOTING, **values)
 
 
 def note(db: Database, work: Work, lease: AttemptLease, **values: Any) -> None:
-    """Keep how far a transfer is: ``outputs``, ``outputs_part``, ``outputs_state``, ``transfer``."""
+    """Keep how far a transfer is: ``outputs``, ``outputs_part``, ``outputs_state``, ``transfer``.
+
+    Beside a part, the transfer says in ``kept`` how many ``files`` and ``bytes`` of it are whole.
+    """
     with db.write() as session:
         write(session, work, lease, None, **values)
 
 
 def over(
-    db: Database, work: Work, lease: AttemptLease, state: dict[str, Any], missing: str | None, **values: Any
+    db: Database,
+    work: Work,
+    lease: AttemptLease,
+    came: tuple[str, int, int] | None,
+    missing: str | None,
 ) -> None:
-    """No more of the outputs will come, and the machine is doomed; *missing*: a sentence, or None."""
+    """No more of the outputs will come, and the machine is doomed.
+
+    *came*: the tree, its files and its bytes, or None where it could not be written down; *missing*: a
+    sentence, or None. Where that was said of them before, only what has come is added.
+    """
     with db.write() as session:
         now = db.now(session)
-        values |= {"outputs_state": state, "outputs_part": None, "transfer": None}
-        write(session, work, lease, State.FINISHING, **values)
-        if missing is not None:
-            _tell(session, work.attempt_id, missing)
+        write(session, work, lease, State.FINISHING)
+        _end(session, now, work.attempt_id, came, missing)
         doom.of_attempt(session, now, work.attempt_id, "its outputs are in" if missing is None else SHORT)
 
 
@@ -64,24 +81,40 @@ def give_up_late(db: Database, lead: Lead) -> int:
                 is None
             ):
                 continue
-            lose(session, attempt_id, "the time that is reserved for them was over")
+            lose(session, now, attempt_id, "the time that is reserved for them was over")
             doom.of_attempt(session, now, attempt_id, SHORT)
     return len(late)
 
 
-def lose(session: Session, attempt_id: str, why: str) -> None:
-    """The outputs of an attempt that were not here yet will not come."""
+def lose(session: Session, now: datetime, attempt_id: str, why: str) -> None:
+    """The outputs of an attempt that were not here yet will not come; what came whole stays."""
     row = session.execute(
         select(Attempt.outputs_state, Attempt.outputs_until).where(Attempt.id == attempt_id)
     ).one()
-    state = dict(row.outputs_state or {})
-    if row.outputs_until is None or state.get("over"):
-        return
-    state |= {"over": True, "complete": False, "note": why}
-    session.execute(
-        update(Attempt).where(Attempt.id == attempt_id).values(outputs_state=state, transfer=None)
-    )
-    _tell(session, attempt_id, why)
+    if row.outputs_until is not None and not (row.outputs_state or {}).get("over"):
+        _end(session, now, attempt_id, None, why)
+
+
+def _end(
+    session: Session, now: datetime, attempt_id: str, came: tuple[str, int, int] | None, missing: str | None
+) -> None:
+    row = session.execute(
+        select(Attempt.outputs_part, Attempt.outputs_state, Attempt.transfer).where(Attempt.id == attempt_id)
+    ).one()
+    kept = (row.transfer or {}).get("kept")
+    if came is None and row.outputs_part is not None and kept is not None:
+        came = (row.outputs_part, kept["files"], kept["bytes"])
+    values: dict[str, Any] = {"outputs_part": None, "transfer": None}
+    state = {"files": 0, "bytes": 0, "at": now.isoformat(), **(row.outputs_state or {})}
+    if came is not None:
+        values["outputs"] = came[0]
+        state |= {"files": came[1], "bytes": came[2], "at": now.isoformat()}
+    said = bool(state.get("over"))
+    if not said:
+        state |= {"over": True, "complete": missing is None, "note": missing}
+    session.execute(update(Attempt).where(Attempt.id == attempt_id).values(outputs_state=state, **values))
+    if missing is not None and not said:
+        _tell(session, attempt_id, missing)
 
 
 def _late(now: datetime) -> tuple[Any, ...]:

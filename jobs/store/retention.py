@@ -68,7 +68,10 @@ def with_old_outputs(db: Database, age: timedelta, limit: int = 100) -> list[str
         query = (
             select(Attempt.id)
             .join(Job, Job.id == Attempt.job_id)
-            .where(Job.finished_at < db.now(session) - age, Attempt.outputs.is_not(None))
+            .where(
+                Job.finished_at < db.now(session) - age,
+                or_(Attempt.outputs.is_not(None), Attempt.outputs_part.is_not(None)),
+            )
             .order_by(Job.finished_at)
             .limit(limit)
         )
@@ -84,5 +87,9 @@ def forget_outputs(db: Database, lead: Lead, attempt_id: str, age: timedelta) ->
         session.execute(
             update(Attempt)
             .where(Attempt.id == attempt_id)
-            .values(outputs=None, outputs_state={**state, "over": True, "complete": False, "note": note})
+            .values(
+                outputs=None,
+                outputs_part=None,
+                outputs_state={**state, "over": True, "complete": False, "note": note},
+            )
         )

@@ -39,7 +39,7 @@ def say_workdir(folder: Workdir) -> None:
     """What of a folder would go, one line each, on standard output."""
     links = [entry for entry in folder.others if entry[1] == "l"]
     names = [(name, size_text(facts.st_size)) for name, facts in folder.files]
-    names += [(entry[0], f"link to {entry[5]}") for entry in links]
+    names += [(entry[0], output.clean(f"link to {entry[5]}")) for entry in links]
     print(f"workdir      {present.count(len(names), 'file')}, {size_text(folder.size)}")
     for name, what in sorted(names):
         print(f"  {what:>12}  {output.clean(name)}")

@@ -12,10 +12,12 @@ from jobs.spec import Packed
 from jobs.states import State
 from jobs.store import ending, files, leases, retention
 from jobs.store.transitions import AttemptLease, Stale
+from jobs.views import AttemptView
 from tests.conformance.store_kit import ROOM, World, submit
 
 SHARE = 120
-DONE: dict[str, Any] = {"files": 2, "bytes": 10, "over": True, "complete": True, "note": None}
+LOST = "the machine was gone before all of them were here"
+CAME = ("trees/ab/x", 2, 10)
 
 
 def _finishing(world: World, **options: Any) -> tuple[str, str, AttemptLease]:
@@ -24,6 +26,10 @@ def _finishing(world: World, **options: Any) -> tuple[str, str, AttemptLease]:
     job_id, attempt_id, lease = world.run(job_id, outputs_seconds=SHARE)
     world.finish(attempt_id, lease, with_outputs=True)
     return job_id, attempt_id, lease
+
+
+def _state(attempt: AttemptView) -> dict[str, Any]:
+    return {name: value for name, value in (attempt.outputs_state or {}).items() if name != "at"}
 
 
 def test_the_machine_is_kept_until_its_outputs_are_in(world: World) -> None:
@@ -36,19 +42,20 @@ def test_the_machine_is_kept_until_its_outputs_are_in(world: World) -> None:
         world.db, world.work(attempt_id), lease, transfer={"what": "fetching outputs", "bytes": 5, "of": 10}
     )
     assert (world.show(job_id).attempts[0].transfer or {})["bytes"] == 5
-    files.over(world.db, world.work(attempt_id), lease, DONE, None, outputs="trees/ab/x")
+    files.over(world.db, world.work(attempt_id), lease, CAME, None)
     assert world.instance(attempt_id).state == "doomed"
     for _ in range(2):
         world.settle()
     view = world.show(job_id)
     assert (view.state, view.detail) == (State.SUCCEEDED, "over")
     attempt = view.attempts[0]
-    assert (attempt.outputs, attempt.outputs_state, attempt.transfer) == ("trees/ab/x", DONE, None)
+    assert (attempt.outputs, attempt.transfer) == ("trees/ab/x", None)
+    assert _state(attempt) == {"files": 2, "bytes": 10, "over": True, "complete": True, "note": None}
 
 
 def test_what_is_missing_is_in_the_detail(world: World) -> None:
     job_id, attempt_id, lease = _finishing(world)
-    files.over(world.db, world.work(attempt_id), lease, {**DONE, "complete": False}, "nothing matches 'x'")
+    files.over(world.db, world.work(attempt_id), lease, CAME, "nothing matches 'x'")
     for _ in range(2):
         world.settle()
     view = world.show(job_id)
@@ -62,8 +69,8 @@ def test_another_worker_takes_them_over_without_a_seat(world: World) -> None:
     other = leases.take_attempts(world.db, [attempt_id], "worker-2", room=0)
     assert other.keys() == {attempt_id}
     with pytest.raises(Stale):
-        files.over(world.db, world.work(attempt_id), lease, DONE, None)
-    files.over(world.db, world.work(attempt_id), other[attempt_id], DONE, None)
+        files.over(world.db, world.work(attempt_id), lease, CAME, None)
+    files.over(world.db, world.work(attempt_id), other[attempt_id], CAME, None)
     leases.release_attempts(world.db, "worker-2", [attempt_id])
     assert ending.wanted(world.db, ROOM).attend == [attempt_id] * 0, "there is nothing to attend to any more"
 
@@ -104,6 +111,42 @@ def test_a_machine_that_vanishes_takes_the_rest_along(world: World) -> None:
     assert (view.state, view.exit_code) == (State.SUCCEEDED, 0)
     assert "outputs_failed: " in (view.detail or "")
     assert view.attempts[0].outputs == "trees/ab/x", "what was synced stays"
+    assert _state(view.attempts[0]) == {**state, "over": True, "note": LOST}
+
+
+def test_what_was_whole_by_then_is_kept(world: World) -> None:
+    """Whoever fetched them is gone, and what it had written down last is what there is."""
+    job_id, attempt_id, lease = _finishing(world)
+    synced = {"files": 1, "bytes": 3, "complete": False}
+    files.note(world.db, world.work(attempt_id), lease, outputs="trees/ab/x", outputs_state=synced)
+    transfer = {"what": "fetching outputs", "bytes": 50, "of": 99, "kept": {"files": 4, "bytes": 40}}
+    files.note(world.db, world.work(attempt_id), lease, outputs_part="trees/ab/part", transfer=transfer)
+    world.clock.advance(SHARE + 1)
+    world.heartbeat()
+    leases.heartbeat(world.db, world.owner, [attempt_id])
+    assert files.give_up_late(world.db, world.lead) == 1
+    # It comes back to itself, and brings what it has: that is kept, and what was said of them stays.
+    files.over(world.db, world.work(attempt_id), lease, ("trees/ab/late", 5, 50), None)
+    world.settle()
+    view = world.show(job_id)
+    assert view.state is State.SUCCEEDED
+    assert view.detail == "over; outputs_failed: the time that is reserved for them was over"
+    attempt = view.attempts[0]
+    assert attempt.outputs == "trees/ab/late"
+    assert (_state(attempt)["files"], _state(attempt)["complete"]) == (5, False)
+
+
+def test_a_part_counts_where_nothing_else_comes(world: World) -> None:
+    job_id, attempt_id, lease = _finishing(world)
+    transfer = {"what": "fetching outputs", "bytes": 50, "of": 99, "kept": {"files": 4, "bytes": 40}}
+    files.note(world.db, world.work(attempt_id), lease, outputs_part="trees/ab/part", transfer=transfer)
+    world.clock.advance(SHARE + 1)
+    world.heartbeat()
+    for _ in range(2):
+        world.settle()
+    attempt = world.show(job_id).attempts[0]
+    assert attempt.outputs == "trees/ab/part"
+    assert (_state(attempt)["files"], _state(attempt)["bytes"], _state(attempt)["complete"]) == (4, 40, False)
 
 
 def test_the_next_attempt_goes_on_from_what_was_synced(world: World) -> None:
@@ -127,10 +170,22 @@ def test_files_on_their_way_hold_the_boot_deadline_up(world: World) -> None:
     before = world.work(attempt_id).boot_deadline_at
     world.clock.advance(880)
     leases.heartbeat(world.db, world.owner, [attempt_id])
-    transfer = {"what": "bringing files", "bytes": 1, "of": 2}
-    files.bringing(world.db, world.work(attempt_id), lease, transfer, timedelta(minutes=5))
+    patience = timedelta(minutes=5)
+    files.bringing(world.db, world.work(attempt_id), lease, 0, 2, patience)
     assert world.work(attempt_id).boot_deadline_at == before + timedelta(seconds=280)
-    world.clock.advance(301)
+    world.clock.advance(100)
+    leases.heartbeat(world.db, world.owner, [attempt_id])
+    files.bringing(world.db, world.work(attempt_id), lease, 1, 2, patience)
+    until = world.work(attempt_id).boot_deadline_at
+    assert until == before + timedelta(seconds=380)
+    world.clock.advance(100)
+    leases.heartbeat(world.db, world.owner, [attempt_id])
+    for done in (0, 1):
+        files.bringing(world.db, world.work(attempt_id), lease, done, 2, patience)
+    assert world.work(attempt_id).boot_deadline_at == until, "who begins anew is no further than anybody was"
+    world.clock.advance(100)
+    leases.heartbeat(world.db, world.owner, [attempt_id])
+    world.clock.advance(101)
     leases.heartbeat(world.db, world.owner, [attempt_id])
     world.settle()
     view = world.show(job_id)
@@ -139,7 +194,7 @@ def test_files_on_their_way_hold_the_boot_deadline_up(world: World) -> None:
 
 def test_old_outputs_are_forgotten_after_their_time(world: World) -> None:
     job_id, attempt_id, lease = _finishing(world)
-    files.over(world.db, world.work(attempt_id), lease, DONE, None, outputs="trees/ab/x")
+    files.over(world.db, world.work(attempt_id), lease, CAME, None)
     for _ in range(2):
         world.settle()
     age = timedelta(days=1)

@@ -50,6 +50,11 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the connection stands, as far as this end knows."""
+        return bool(self.wire.is_active())
+
     def close(self) -> None:
         """End the connection, and every wait on it. Any number of times."""
         self.wire.close()

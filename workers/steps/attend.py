@@ -7,6 +7,7 @@ whether it is the first to attend or the fifth.
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime
 
 from jobs.backoff import doubling
@@ -51,6 +52,7 @@ class _Visit:
         self.machine: Machine | None = None
         self.outputs: Outputs | None = None
         self.failures = 0
+        self.reached_at = 0.0
         self.silent = False
 
     def stay(self) -> None:
@@ -79,12 +81,12 @@ class _Visit:
         """One step of the attempt; True where nothing is left to attend to."""
         if self.machine is None:
             self.machine = self._reach(work)
+            self.reached_at = time.monotonic()
             if work.state is State.RUNNING and (self.failures or work.unreachable_since is not None):
                 self.machine.state(work.attempt_id)  # a login alone does not show that its supervisor answers
         if work.state is State.FINISHING:
             return self._outputs(work).last(self.machine, work)
         if work.state is State.BOOTING:
-            self.failures = 0
             return not boot(self.ctx, work, self.lease, self.machine, self.control)
 
         def stands() -> None:
@@ -115,6 +117,8 @@ class _Visit:
             attempts.note_unreachable(self.ctx.db, work, self.lease, None)
 
     def _lost_touch(self, work: Work, error: SshError) -> None:
+        if self.machine is not None and time.monotonic() - self.reached_at > LONGEST_PAUSE:
+            self.failures = 0  # it stood for long: that it broke is no reason to wait long
         self.hang_up()
         self.failures += 1
         if not self.silent and work.state is State.RUNNING:

@@ -11,7 +11,6 @@ from jobs.backoff import doubling
 from jobs.errors import ArtifactError, ArtifactMissing, InvalidSettings
 from jobs.files import portable
 from jobs.files.ahead import ahead
-from jobs.files.store import expand
 from jobs.files.tree import Piece, Tree, overlay
 from jobs.states import Event, State
 from jobs.store import attempts, files
@@ -43,7 +42,8 @@ def bring_files(ctx: Context, work: Work, lease: AttemptLease, machine: Machine,
         except Broken:
             return False
         except (FilesRefused, ArtifactMissing, InvalidSettings) as error:
-            _failed(ctx, work, lease, str(error), retryable=isinstance(error, FilesRefused))
+            retryable = isinstance(error, FilesRefused) and error.elsewhere
+            _failed(ctx, work, lease, str(error), retryable=retryable)
             return False
         except ArtifactError as error:
             # Until the boot deadline, which the observer holds: it may be back any moment.
@@ -57,10 +57,11 @@ class _Bringing:
     def __init__(self, ctx: Context, work: Work, lease: AttemptLease, control: Control) -> None:
         self.ctx, self.work, self.lease, self.control = ctx, work, lease, control
         self.next_note = 0.0
-        # Noted before anything is read: where nothing comes of it, it was the files.
+        # Noted before anything is read: where nothing comes of it, it was the files. Only what gets further
+        # than the files ever were gives the machine more time.
         self._note(0, 0)
         keys = [key for key in (work.workdir, work.resumes) if key is not None]
-        trees = [ctx.artifacts.tree(key) for key in keys]
+        trees = [ctx.artifacts.tree(key).whole() for key in keys]
         self.tree = trees[0] if len(trees) == 1 else overlay(*trees)
         self.key = " ".join(keys)
 
@@ -85,13 +86,8 @@ class _Bringing:
 
     def pieces(self, first: int, zstd: bool) -> Iterator[tuple[str, bytes]]:
         def travelling(piece: Piece) -> tuple[str, bytes]:
-            data = self.ctx.artifacts.get(piece.key)
-            if piece.encoding != "zstd" or zstd:
-                return piece.encoding, data
-            raw = expand(piece, data)
-            if raw is None:
-                raise ArtifactMissing(f"The artifact store does not hold {piece.key} as it was written.")
-            return portable.squeeze(raw, None)
+            data, raw = self.ctx.artifacts.stored(piece)
+            return (piece.encoding, data) if piece.encoding != "zstd" or zstd else portable.squeeze(raw, None)
 
         for _, travels in ahead(travelling, self.tree.pieces[first:]):
             yield travels
@@ -102,8 +98,7 @@ class _Bringing:
 
     def _note(self, done: int, total: int) -> None:
         self.next_note = time.monotonic() + NOTE_SECONDS
-        transfer = {"what": "bringing files", "bytes": done, "of": total}
-        files.bringing(self.ctx.db, self.work, self.lease, transfer, PATIENCE)
+        files.bringing(self.ctx.db, self.work, self.lease, done, total, PATIENCE)
 
 
 def _bytes(tree: Tree, pieces: int) -> int:

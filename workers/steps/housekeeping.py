@@ -11,6 +11,7 @@ import time
 from datetime import timedelta
 
 from jobs.errors import RunnerError
+from jobs.files.collect import outputs_of
 from jobs.store import agreement, outbox, retention
 from jobs.store.ending import Wanted
 from jobs.store.transitions import Lead, Stale
@@ -70,7 +71,7 @@ class Housekeeping:
                 return
             try:
                 store = self._ctx.artifacts
-                store.remove(f"outputs/{attempt_id}")
+                store.remove(outputs_of(attempt_id))
                 retention.forget_outputs(self._ctx.db, lead, attempt_id, age)
                 log.info("the outputs of attempt %s are deleted: RUNNER_RETENTION", attempt_id)
             except Stale:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobs.backoff import doubling
 from jobs.errors import ArtifactError, DatabaseError, InvalidSettings
-from jobs.files.collect import Collection
+from jobs.files.collect import Collection, outputs_of
+from jobs.files.tree import Tree
 from jobs.store import files
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease, Stale
@@ -30,10 +32,11 @@ log = logging.getLogger(__name__)
 
 NOTE_SECONDS = 0.5
 PART_SECONDS = 10.0
-"""How much of a transfer whoever takes it over may have to repeat."""
+"""How much of a transfer whoever takes it over may have to repeat, where writing that down is no burden."""
 ROUNDS = 3
 """How often a file is asked for that changes although the command has ended."""
 NAMED = 5
+LONGEST = 2000
 LAST_WORDS = timedelta(seconds=5)
 """What is kept of the time for outputs to write down what is missing."""
 
@@ -45,9 +48,14 @@ class Outputs:
 
     def __init__(self, ctx: Context, work: Work, lease: AttemptLease, control: Control) -> None:
         self._ctx, self._work, self._lease, self._control = ctx, work, lease, control
+        # In a place of this holder: what another one stores is never taken for superseded by this one.
+        self._place = f"{outputs_of(work.attempt_id)}/{lease.fence}"
         self._turn = threading.Lock()
         self._found: Collection | None = None
         self._next_note = self._next_part = 0.0
+        self._kept: dict[str, int] | None = None  # of the part that was written down last
+        self._stored: set[str] = set()  # what of ours is in the store
+        self._needed: deque[frozenset[str]] = deque(maxlen=2)  # by the copy that stays, and the one before it
         self._left: dict[str, str] = {}  # what matched, and is not here
         self._trouble: list[str] = []
 
@@ -78,8 +86,10 @@ class Outputs:
                 why = str(error)
             except ArtifactError as error:
                 log.warning("attempt %s: its outputs wait on the machine: %s", work.attempt_id, error)
+                self._control.interrupt.clear()
+                if self._away():
+                    return False
                 if not late():
-                    self._control.interrupt.clear()
                     self._control.interrupt.wait(doubling(1.0, 15.0, failures))
                     failures += 1
                     continue
@@ -118,10 +128,17 @@ class Outputs:
             try:
                 self._round(machine, True, lambda: over.is_set() or self._away())
                 self._keep()
-            except (Broken, SshError, Stale):
-                return  # who attends has noticed, or is about to
-            except (FilesRefused, ArtifactError, InvalidSettings, DatabaseError) as error:
+                continue
+            except (Broken, Stale):
+                return
+            except (SshError, FilesRefused, ArtifactError, InvalidSettings, DatabaseError) as error:
                 log.warning("attempt %s: its outputs could not be synced: %s", self._work.attempt_id, error)
+            except Exception:
+                log.exception("attempt %s: its outputs could not be synced", self._work.attempt_id)
+            if not machine.alive:
+                return  # who attends has noticed, or is about to
+            with suppress(Stale, DatabaseError):
+                files.note(self._ctx.db, self._work, self._lease, transfer=None)
 
     def _round(self, machine: Machine, running: bool, interrupted: Interrupted) -> None:
         with self._turn:
@@ -130,7 +147,7 @@ class Outputs:
             batches = fetch(machine, self._work.attempt_id, request, self._listed, interrupted=interrupted)
             for batch in batches:
                 if batch.size:
-                    found.piece(self._ctx.artifacts, batch)
+                    self._stored.add(found.piece(self._ctx.artifacts, batch))
                 for number, mode, size, mtime in batch.kept:
                     self._left.pop(found.kept(number, mode, size, mtime), None)
                 for number, why in batch.torn:
@@ -142,40 +159,48 @@ class Outputs:
         if self._found is None:
             key = self._work.outputs_part or self._work.outputs
             tree = self._ctx.artifacts.tree(key) if key is not None else None
-            self._found = Collection(self._work.attempt_id, tree)
+            self._found = Collection(self._place, tree)
+            for known in (self._work.outputs, self._work.outputs_part):
+                self._stored |= {known} if known is not None else set()
+            self._stored |= self._found.pieces
+            if self._work.outputs is not None:
+                kept = self._ctx.artifacts.tree(self._work.outputs) if self._work.outputs_part else tree
+                assert kept is not None
+                self._needed.append(_keys(self._work.outputs, kept))
             self._next_part = time.monotonic() + PART_SECONDS
         return self._found
 
     def _listed(self, listing: Listing) -> None:
-        found = self._collection()
-        found.listed(listing.entries, listing.same, listing.resumed)
-        same = set(listing.same)
-        self._left = {
-            entry[0]: "it did not come in time"
-            for number, entry in enumerate(listing.entries)
-            if entry[1] == "f" and number not in same
-        }
-        self._trouble = [why for _, why in listing.refused]
-        self._trouble += [f"nothing matches {glob!r}" for glob in listing.unmatched]
+        missing = self._collection().listed(listing.entries, listing.same, listing.resumed)
+        self._left = dict.fromkeys(missing, "it did not come in time")
+        self._trouble = [*listing.refused, *(f"nothing matches {glob!r}" for glob in listing.unmatched)]
 
     def _note(self, found: Collection) -> None:
         now = time.monotonic()
         if now < self._next_note:
             return
         self._next_note = now + NOTE_SECONDS
-        values: dict[str, Any] = {
-            "transfer": {"what": "fetching outputs", "bytes": found.came, "of": found.wanted}
-        }
+        values: dict[str, Any] = {}
         if now >= self._next_part:
-            values["outputs_part"] = self._ctx.artifacts.put_tree(found.part())
-            self._next_part = now + PART_SECONDS
+            tree = found.part()
+            values["outputs_part"] = self._put(tree)
+            self._kept = _counts(tree.whole())
+            # A long list is not written down so often that nothing else is done.
+            self._next_part = time.monotonic() + max(PART_SECONDS, 10 * (time.monotonic() - now))
+        transfer = {"what": "fetching outputs", "bytes": found.came, "of": found.wanted}
+        values["transfer"] = transfer if self._kept is None else {**transfer, "kept": self._kept}
         files.note(self._ctx.db, self._work, self._lease, **values)
 
+    def _put(self, tree: Tree) -> str:
+        key = self._ctx.artifacts.put_tree(tree, f"{self._place}/")
+        self._stored.add(key)
+        return key
+
     def _keep(self) -> None:
-        """Make what is whole the copy that stays."""
+        """Make what is whole the copy that stays, and let go of what neither it nor the one before needs."""
         tree = self._collection().tree()
-        key = self._ctx.artifacts.put_tree(tree)
-        state = _state(tree.files, tree.size)
+        key = self._put(tree)
+        state = {**_counts(tree), "at": datetime.now(UTC).isoformat(), "complete": False}
         files.note(
             self._ctx.db,
             self._work,
@@ -185,6 +210,18 @@ class Outputs:
             outputs_state=state,
             transfer=None,
         )
+        self._kept = None
+        self._found = Collection(self._place, tree)
+        self._needed.append(_keys(key, tree))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        try:
+            for key in self._stored.difference(*self._needed):
+                self._ctx.artifacts.remove(key)
+                self._stored.discard(key)
+        except ArtifactError as error:
+            log.warning("attempt %s: what is superseded is still stored: %s", self._work.attempt_id, error)
 
     def give_up(self, why: str) -> None:
         """No more of them is taken: what answers there is not the machine any more."""
@@ -196,20 +233,26 @@ class Outputs:
         parts = [*self._trouble[:NAMED], *missing[:NAMED]]
         if (more := len(self._trouble) + len(missing) - len(parts)) > 0:
             parts.append(f"and {more} more")
-        sentence = "; ".join([*([why] if why is not None else []), *parts]) or None
-        values: dict[str, Any] = {}
-        work, count, size = self._work, 0, 0
+        sentence = "; ".join([*([why] if why is not None else []), *parts])[:LONGEST] or None
+        came = None
         try:
-            if self._found is not None:
-                tree = self._found.tree()
-                count, size = tree.files, tree.size
-                values["outputs"] = self._ctx.artifacts.put_tree(tree)
+            tree = self._collection().tree()
+            counts = _counts(tree)
+            key = self._put(tree)
+            self._needed.append(_keys(key, tree))
+            came = (key, counts["files"], counts["bytes"])
         except ArtifactError as error:
             sentence = sentence or str(error)
-        state = {**_state(count, size), "over": True, "complete": sentence is None, "note": sentence}
-        files.over(self._ctx.db, work, self._lease, state, sentence, **values)
-        log.info("attempt %s: outputs: %d files, %s", work.attempt_id, count, sentence or "all of them")
+        files.over(self._ctx.db, self._work, self._lease, came, sentence)
+        log.info("attempt %s: outputs: %s", self._work.attempt_id, sentence or f"all of them, {came}")
+        if came is not None:
+            self._let_go()
 
 
-def _state(count: int, size: int) -> dict[str, Any]:
-    return {"files": count, "bytes": size, "at": datetime.now(UTC).isoformat(), "complete": False}
+def _counts(tree: Tree) -> dict[str, int]:
+    return {"files": tree.files, "bytes": tree.size}
+
+
+def _keys(key: str, tree: Tree) -> frozenset[str]:
+    """What a tree needs of the store."""
+    return frozenset([key, *(piece.key for piece in tree.pieces)])

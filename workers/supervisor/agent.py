@@ -3,28 +3,37 @@
     receive FOLDER   build FOLDER/tree from a tree and its pieces, which come on standard input
     send FOLDER      send what matches of FOLDER/run/work, as pieces, on standard output
 
-What is said is a line of JSON each; where it says ``size``, so many bytes follow. A transfer that was cut off
-is begun again with the same words, and goes on where it was. Like ``portable``, which comes along, this must
-do with Python 3.8 and its standard library.
+What is said is a line of JSON each; where it says ``size``, so many bytes follow; ``wait`` is a sign of life.
+A transfer that was cut off is begun again with the same words, and goes on where it was. Like
+``portable``, which comes along, this must do with Python 3.8 and its standard library.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 import zlib
+from concurrent.futures import Future, wait
 from subprocess import PIPE, run
-from typing import Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence, TypeVar
 
 from jobs.files import portable
 from jobs.files.portable import KIND, MTIME, PATH, PIECE_BYTES, SIZE, Folder, Refused, Writer
 
 READ_BYTES = 1 << 20
+MOST_NEWS = 1000
+"""Of how many files a word tells: also files that hold nothing have to be told of."""
+SIGN_SECONDS = 5.0
 QUIET_SECONDS = 1.0
 """While the command runs: a file that was written to so lately may not be whole."""
+
+T = TypeVar("T")
 
 
 class Left(Exception):
@@ -55,10 +64,28 @@ def take(size: int) -> bytes:
     return data
 
 
+def patiently(work: Callable[[], T]) -> T:
+    """Do what may take long, and give a sign of life now and then."""
+    done: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+            done.set_exception(error)
+
+    # A daemon, for who called may be gone meanwhile: then this process ends, whatever it is at.
+    threading.Thread(target=do, daemon=True).start()
+    while not wait([done], SIGN_SECONDS).done:
+        say(wait=True)
+    return done.result()
+
+
 def receive(home: str) -> None:
     """Take a tree; a folder of another one, or of before a restart, is begun anew."""
     head = hear()
     found = json.loads(zlib.decompress(take(head["size"])))
+    patiently(lambda: _alone(home))
     sizes = [piece[2] for piece in found["pieces"]]
     tree, new, mark = (os.path.join(home, name) for name in ("tree", "tree.new", "tree.mark"))
     this = [head["id"], _boot_id()]
@@ -66,9 +93,9 @@ def receive(home: str) -> None:
     if at == [*this, "complete"] and os.path.isdir(tree):
         say(complete=True)
         return
-    if at[:2] != this or not os.path.isdir(new):
-        shutil.rmtree(tree, ignore_errors=True)
-        shutil.rmtree(new, ignore_errors=True)
+    if at[:2] != this or at[2] == "complete" or not os.path.isdir(new):
+        for path in (tree, new):
+            patiently(lambda path=path: _remove(path))  # type: ignore[misc]
         os.mkdir(new, 0o700)
         at = [*this, 0]
     done = int(at[2])
@@ -88,10 +115,55 @@ def receive(home: str) -> None:
             _set_mark(mark, [*this, index + 1])
             say(done=index + 1)
         writer.finish()
-    os.sync()
+    patiently(os.sync)
     os.rename(new, tree)
     _set_mark(mark, [*this, "complete"])
     say(complete=True)
+
+
+def _alone(home: str) -> None:
+    """Be the only one that receives: an earlier one's connection was given up, and that one is ended.
+
+    Raises Left where a later one came meanwhile.
+    """
+    lock, turn = os.path.join(home, "tree.lock"), os.path.join(home, "tree.turn")
+    mine = [os.getpid(), time.time(), 0]
+    _set_mark(turn, mine)
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # open until this process ends
+    while True:
+        if _mark(turn) != mine:
+            raise Left
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            _end_receiver(os.pread(fd, 20, 0), home)
+            time.sleep(0.05)
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"%d" % os.getpid(), 0)
+
+
+def _end_receiver(pid: bytes, home: str) -> None:
+    if not pid.isdigit():
+        return
+    try:
+        with open(f"/proc/{int(pid)}/cmdline", "rb") as file:
+            if file.read().endswith(b"\0receive\0" + os.fsencode(home) + b"\0"):
+                os.kill(int(pid), signal.SIGKILL)
+    except (FileNotFoundError, ProcessLookupError):
+        return
+
+
+def _remove(path: str) -> None:
+    """Remove a folder, also where folders in it are read-only."""
+    if not os.path.isdir(path):
+        return
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            inner = os.path.join(folder, name)
+            if not os.path.islink(inner):
+                os.chmod(inner, 0o700)
+    shutil.rmtree(path)
 
 
 def _expand(encoding: str, data: bytes, size: int, zstd: str | None) -> bytes | None:
@@ -133,54 +205,57 @@ def send(home: str) -> None:
     work = os.path.join(home, "run", "work")
     try:
         folder = Folder(work)
-    except OSError:
-        folder = None
-    if folder is None:
-        _list([], head["globs"], [], [], [])
+    except FileNotFoundError:
+        _list([["glob", number] for number in range(len(head["globs"]))])
         say(end=True, kept=[], torn=[])
         return
+    running = bool(head["running"])
     with folder:
-        entries, unmatched, refused = _matched(folder, head["globs"])
-        busy = _busy(folder, entries) if head["running"] else set()
-        same, torn, first, rest = [], [], [], []
+        entries, news = patiently(lambda: _matched(folder, head["globs"]))
+        busy = patiently(lambda: _busy(folder, entries)) if running else set()
+        torn, first, rest = [], [], []
         for number, entry in enumerate(entries):
             size, mtime, got = known.get(entry[PATH], (None, None, 0))
             if entry[KIND] != "f":
                 continue
             looks_the_same = (size, mtime) == (entry[SIZE], entry[MTIME])
             if looks_the_same and got == size:
-                same.append(number)
+                news.append(["same", number])
             elif number in busy:
                 torn.append([number, "it is being written"])
             elif looks_the_same and got:
+                news.append(["from", number, got])
                 first.append((number, got))
             else:
                 rest.append((number, 0))
-        _list(entries, unmatched, refused, same, first)
-        _Sender(folder, entries, torn).all(first + rest)
+        _list([["entry", *entry[:-1]] for entry in entries] + news)
+        _Sender(folder, entries, torn, running).all(first + rest)
 
 
-def _list(
-    entries: list[Any], unmatched: list[str], refused: list[Any], same: list[int], resumed: list[Any]
-) -> None:
-    listing = {
-        "entries": entries,
-        "unmatched": unmatched,
-        "refused": refused,
-        "same": same,
-        "resumed": resumed,
-    }
-    data = zlib.compress(json.dumps(listing, separators=(",", ":")).encode("ascii"), 1)
+def _list(news: list[Any]) -> None:
+    """What there is: a line for each entry, and for what is to be said of it.
+
+    ``entry``; ``same``: it need not come again; ``from``: which byte on the rest of it comes; ``not``: what
+    does not come, and why; ``glob``: which one nothing matches.
+    """
+    lines = "".join(json.dumps(item, separators=(",", ":")) + "\n" for item in news)
+    data = zlib.compress(lines.encode("ascii"), 1)
     say(size=len(data))
     sys.stdout.buffer.write(data)
 
 
-def _matched(folder: Folder, globs: Sequence[str]) -> tuple[list[Any], list[str], list[Any]]:
+def _matched(folder: Folder, globs: Sequence[str]) -> tuple[list[Any], list[Any]]:
+    """What matches, and news of what cannot come and of globs without a match."""
     tests = portable.matcher(globs)
+    leads = portable.may_lead(globs)
     hit = [False] * len(tests)
     entries: list[Any] = []
-    refused: list[Any] = []
-    for path, facts, target in portable.walk(folder.fd):
+    news: list[Any] = []
+
+    def unread(path: str, why: str) -> None:
+        news.append(["not", f"{path!r} cannot be read: {why}"])
+
+    for path, facts, target in portable.walk(folder.fd, lambda path, _: leads(path), unread):
         matches = [number for number, test in enumerate(tests) if test.match(path)]
         if not matches:
             continue
@@ -188,16 +263,18 @@ def _matched(folder: Folder, globs: Sequence[str]) -> tuple[list[Any], list[str]
             hit[number] = True
         kind = portable.kind_of(facts.st_mode)
         try:
+            portable.check_path(path)
             if kind is None:
                 raise Refused(f"{path!r} is {portable.what_is(facts.st_mode)}")
             if kind == "l":
                 portable.check_link(path, target or "")
         except Refused as error:
-            refused.append([path, str(error)])
+            news.append(["not", portable.reason(error)])
             continue
         size = facts.st_size if kind == "f" else 0
         entries.append([path, kind, facts.st_mode & 0o777, size, facts.st_mtime_ns, target, []])
-    return entries, [glob for number, glob in enumerate(globs) if not hit[number]], refused
+    news += [["glob", number] for number, was in enumerate(hit) if not was]
+    return entries, news
 
 
 def _busy(folder: Folder, entries: list[Any]) -> set[int]:
@@ -241,21 +318,27 @@ def _written_by(pid: str) -> Iterator[tuple[int, int]]:
 class _Sender:
     """Fills pieces with files, and tells of each file how it went with the piece that holds its end."""
 
-    def __init__(self, folder: Folder, entries: list[Any], torn: list[Any]) -> None:
-        self._folder, self._entries = folder, entries
+    def __init__(self, folder: Folder, entries: list[Any], torn: list[Any], running: bool) -> None:
+        self._folder, self._entries, self._running = folder, entries, running
         self._zstd = shutil.which("zstd")
         self._raw = bytearray()
         self._extents: list[list[int]] = []
         self._kept: list[list[int]] = []
-        self._torn = torn
+        self._torn: list[list[Any]] = []
+        for at in range(0, len(torn), MOST_NEWS):
+            self._torn = torn[at : at + MOST_NEWS]
+            self._flush()
 
     def all(self, files: list[tuple[int, int]]) -> None:
         for number, start in files:
             try:
                 self._file(number, start)
+            except BrokenPipeError:
+                raise
             except (OSError, Refused) as error:
-                why = (error.strerror or "it failed").lower() if isinstance(error, OSError) else str(error)
-                self._torn.append([number, why])
+                self._torn.append([number, portable.reason(error)])
+            if len(self._raw) >= PIECE_BYTES or len(self._kept) + len(self._torn) >= MOST_NEWS:
+                self._flush()
         self._flush()
         say(end=True, kept=self._kept, torn=self._torn)
 
@@ -264,7 +347,9 @@ class _Sender:
         fd = self._folder.open_file(entry[PATH])
         try:
             before = os.fstat(fd)
-            if start and (before.st_size, before.st_mtime_ns) != (entry[SIZE], entry[MTIME]):
+            listed = (before.st_size, before.st_mtime_ns) == (entry[SIZE], entry[MTIME])
+            # While the command runs, only what was looked at is known not to be in the middle of a write.
+            if (start or self._running) and not listed:
                 raise Refused("it changed while it was read")
             at = start
             while at < before.st_size:
@@ -286,11 +371,9 @@ class _Sender:
         if at != before.st_size or looks != (after.st_size, after.st_mtime_ns, after.st_ctime_ns):
             raise Refused("it changed while it was read")
         self._kept.append([number, before.st_mode & 0o777, before.st_size, before.st_mtime_ns])
-        if len(self._raw) >= PIECE_BYTES:
-            self._flush()
 
     def _flush(self) -> None:
-        if not self._raw:
+        if not self._raw and not self._kept and not self._torn:
             return
         raw = bytes(self._raw)
         encoding, data = portable.squeeze(raw, self._zstd)
