@@ -145,6 +145,63 @@ def test_a_spot_machine_lost_twice(shared: Installation, tmp_path: Path) -> None
     shared.nothing_left()
 
 
+KILLS = """
+import os, time
+home = os.environ["HOME"].encode()
+while True:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line = open(f"/proc/{pid}/cmdline", "rb").read()
+            if b"\\0send\\0" + home in line:
+                os.kill(int(pid), 9)
+                raise SystemExit
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            pass
+"""
+
+
+def test_a_sync_that_fails_is_not_the_last(shared: Installation, tmp_path: Path) -> None:
+    """Its end on the machine is killed in the middle of it; the command, and whoever follows it, go on."""
+    job_id = shared.submit(
+        "python3 kills.py && echo one > checkpoint && sleep 1000",
+        workdir=_with(tmp_path / "folder", "kills.py", KILLS),
+        output="checkpoint",
+        sync_every="1s",
+    )
+    _synced(shared, job_id, 1, tmp_path / "results", "one\n")
+    shared.ok("cancel", job_id)
+    assert shared.final(job_id)["attempts"][0]["outputs"]["complete"]
+    shared.nothing_left()
+
+
+def test_superseded_copies_do_not_pile_up(shared: Installation) -> None:
+    """What stays is the last copy, and the one before it for whoever is reading that."""
+    endless = "while :; do head -c 200000 /dev/urandom > new; mv new out; sleep 1.5; done"
+    job_id = shared.submit(endless, output="out", sync_every="1s")
+    seen: set[str] = set()
+
+    def synced() -> bool:
+        attempts = reads.show(client.database, job_id).attempts
+        seen.update(item.outputs for item in attempts if item.outputs_state and item.outputs)
+        return len(seen) > 4
+
+    with shared.quick() as client:
+        wait_until(synced, timeout=60, what="several copies")
+        (attempt,) = reads.show(client.database, job_id).attempts
+        place = Path(client.settings.artifacts) / "outputs" / attempt.id
+    shared.ok("cancel", job_id)
+    assert shared.final(job_id)["attempts"][0]["outputs"]["complete"]
+    kept = [path for path in place.rglob("*") if path.is_file()]
+    assert len(kept) <= 4, "two lists, and a piece of each"
+    shared.nothing_left()
+
+
+def _with(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir()
+    (folder / name).write_text(text)
+    return folder
+
+
 def _synced(served: Installation, job_id: str, attempt: int, folder: Path, expected: str) -> str:
     """Wait until the checkpoint of an attempt has come while it runs; its machine's uuid."""
     with served.quick() as client:

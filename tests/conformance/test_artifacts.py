@@ -43,6 +43,18 @@ def test_what_is_put_is_there_for_others(store: Open) -> None:
     assert other.get("pieces/ab/x") == b"bytes"
 
 
+def test_a_part_that_a_death_left_is_replaced(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every kind of store writes all or nothing; the same again, whole, mends that."""
+    for name, value in s3.environ.items():
+        monkeypatch.setenv(name, value)
+    url = s3.url(f"b{secrets.token_hex(6)}")
+    Artifacts(url).put("pieces/ab/x", b"whole"[:2])
+    Artifacts(url).put("pieces/ab/x", b"whole")
+    assert Artifacts(url).get("pieces/ab/x") == b"whole"
+
+
 def test_what_is_removed_is_gone_and_nothing_else(store: Open) -> None:
     one = store()
     for key in ("outputs/a/1", "outputs/a/2", "outputs/ab/1"):

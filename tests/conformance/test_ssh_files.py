@@ -258,6 +258,14 @@ def test_a_machine_that_talks_nonsense(host: Host, store: Artifacts, monkeypatch
         _fetch(host, machine, Collection(host.attempt_id), store, "*")
 
 
+def test_a_python_that_cannot_is_not_asked_for_ever(
+    host: Host, store: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "agent_source", lambda: b"import what_came_later")
+    with host.connect() as machine, pytest.raises(FilesRefused, match="No module named 'what_came_later'"):
+        _fetch(host, machine, Collection(host.attempt_id), store, "*")
+
+
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_hundred_thousand_files(host: Host, store: Artifacts, tmp_path: Path) -> None:

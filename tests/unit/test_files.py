@@ -305,6 +305,38 @@ def test_a_copy_is_replaced_when_the_next_one_is_whole(tmp_path: Path) -> None:
     assert list(other.known) == ["y"], "what is not there any more goes"
 
 
+def test_what_is_whole_of_a_part(tmp_path: Path) -> None:
+    """Who has only that gets the earlier copy of what was on its way, and no piece of the new one."""
+    store = Artifacts(str(tmp_path / "store"))
+    found = Collection("outputs/a/1")
+    _round(found, store, [("x", 5)], [_batch(b"first", [(0, 0, 5)], [(0, 0o644, 5, 1)])])
+    found.end()
+    part = [_batch(b"newsec", [(0, 0, 3), (1, 0, 3)], [(0, 0o644, 3, 2)])]
+    _round(found, store, [("new", 3), ("x", 6)], part)
+    pull(store, load(found.part().dump()).whole(), tmp_path / "to")
+    assert {path.name: path.read_text() for path in (tmp_path / "to").iterdir()} == {
+        "new": "new",
+        "x": "first",
+    }
+
+
+def test_a_link_in_the_place_of_a_folder(tmp_path: Path) -> None:
+    """Also where the round in which that was seen came to no end."""
+    store = Artifacts(str(tmp_path / "store"))
+    found = Collection("outputs/a/1")
+    _round(found, store, [("latest/x", 3)], [_batch(b"one", [(0, 0, 3)], [(0, 0o644, 3, 1)])])
+    found.end()
+    found.listed([_link("latest", "step-2"), _file("step-2/x", 3)], (), {})
+    for tree in (found.tree(), found.part()):
+        assert [entry[0] for entry in tree.entries] == ["latest"]
+    pull(store, found.tree(), tmp_path / "to")
+
+
+def test_what_is_said_to_be_here_and_is_not_has_to_come() -> None:
+    found = Collection("outputs/a/1")
+    assert found.listed([_file("x", 3), _file("y", 0)], (0,), {}) == ["x", "y"]
+
+
 def test_a_torn_file_keeps_its_earlier_copy(tmp_path: Path) -> None:
     store = Artifacts(str(tmp_path / "store"))
     found = Collection("a" * 26)
