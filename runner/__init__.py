@@ -19,6 +19,7 @@ _guard.check()
 
 from jobs.errors import (  # noqa: E402
     ApiError,
+    ArtifactError,
     InvalidJob,
     InvalidToken,
     JobCancelled,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiError",
+    "ArtifactError",
     "Attempt",
     "Client",
     "InvalidJob",

@@ -172,16 +172,17 @@ class Job:
         )
         return pieces if raw else _lines(pieces)
 
-    def download(self, folder: str | PathLike[str]) -> list[Path]:
+    def download(self, folder: str | PathLike[str], *, force: bool = False) -> list[Path]:
         """Write what has come back of the job's outputs into *folder*; returns the paths of the files.
 
         They are those of its last attempt that has any; while the job runs, what was synced last. Files that
-        are there already as they should be are left alone. Raises InvalidJob where there is nothing, or the
-        folder cannot be written to, and ArtifactError.
+        are there already as they should be are left alone, and so are those that were changed here since,
+        unless *force*. Raises InvalidJob where there is nothing, or the folder cannot be written to, and
+        ArtifactError.
         """
         self.refresh()
         _, store, tree = folders.outputs(self._view, self._client.settings)
-        pull(store, tree, Path(folder))
+        pull(store, tree, Path(folder), force=force)
         return [Path(folder) / entry[PATH] for entry in tree.entries if entry[KIND] != "d"]
 
     def retry(self, secret: Mapping[str, str] | Sequence[str] | None = None) -> Job:
@@ -291,13 +292,13 @@ class Client:
         """
         spec, names = submissions.again(self.database, job_id)
         given = read_secrets(secret, what, spec.env)
-        if odd := sorted(set(names) ^ given.keys()):
+        if set(names) != given.keys():
             had = (
                 f"had the secrets {', '.join(names)}, whose values were deleted"
                 if names
                 else "had no secrets"
             )
-            raise InvalidJob(f"Job {job_id} {had}; give each of these with {what}, and no other ({odd[0]}).")
+            raise InvalidJob(f"Job {job_id} {had}; give each of these with {what}, and no other.")
         found = dataclasses.replace(spec, secrets=given)
         self._check_products([found])
         return folders.packed([found], self._settings, self.database)[0]
@@ -323,6 +324,10 @@ class Client:
         """
         cipher = None
         if any(spec.secrets for spec in specs):
+            if not self._settings.served_by_workers:
+                from runner import daemon
+
+                daemon.check_same(self._settings, agreement.SECRET_KEY, "it could not read the secrets")
             cipher = ensure_cipher(self._settings)
             if not agreement.reads_secrets(self.database, cipher.keys[0]):
                 raise InvalidSettings(

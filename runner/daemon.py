@@ -89,6 +89,19 @@ def find(settings: Settings) -> Running | None:
     return _read(settings) if locks.is_served(_database(settings)) else None
 
 
+def check_same(settings: Settings, name: str, so: str) -> None:
+    """Raise InvalidSettings where the service that runs was started with another value of a setting.
+
+    *so*: what would come of it.
+    """
+    running = find(settings)
+    if running is not None and name in running.differs(settings):
+        raise InvalidSettings(
+            f"{name} is not that of the service that runs (pid {running.pid}), so {so}; set the same, or end "
+            "that one with `runner down` first."
+        )
+
+
 def check_settings(settings: Settings) -> None:
     """Raise InvalidSettings where the database is for workers to serve, not for a service of one computer."""
     if settings.broker_url:

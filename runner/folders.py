@@ -71,6 +71,9 @@ def _pack(spec: Spec, settings: Settings, store: Artifacts, what: str, progress:
 def check_store(settings: Settings, db: Database) -> None:
     """Raise InvalidSettings where what is stored here would not be found by those who need it."""
     if not settings.served_by_workers:
+        from runner import daemon  # only who has files waits for what it brings
+
+        daemon.check_same(settings, agreement.ARTIFACTS, "it would not find the files")
         return
     if settings.artifacts_url is None:
         raise InvalidSettings(
@@ -108,6 +111,8 @@ class NoOutputs(InvalidJob):
 def _why_none(view: JobView, number: int | None) -> str:
     if not view.outputs:
         return f"Job {view.id} was submitted without --output, so nothing was brought back."
+    if number is not None and number not in {item.number for item in view.attempts}:
+        return f"Job {view.id} has no attempt {number}; `runner show {view.id}` lists them."
     which = f"attempt {number} of job {view.id}" if number is not None else f"job {view.id}"
     if not view.final:
         return f"Nothing of {which} is here yet; it is {view.state}."

@@ -41,7 +41,7 @@ HOST_KEY_CHECKS = {
 
 def state_text(view: JobView) -> str:
     """The state, and whether somebody has asked for the job's end."""
-    return f"{view.state}, cancel asked for" if view.cancel_requested and not view.final else str(view.state)
+    return f"{view.state}, cancel requested" if view.cancel_requested and not view.final else str(view.state)
 
 
 def count(number: int, what: str) -> str:
@@ -100,7 +100,7 @@ def outputs_text(state: Mapping[str, Any] | None) -> str:
     found = f"{count(int(state.get('files', 0)), 'file')}, {size_text(int(state.get('bytes', 0)))}"
     if state.get("over"):
         return f"{found}, " + ("complete" if state.get("complete") else f"not complete: {state.get('note')}")
-    return f"{found}, synced"
+    return f"{found}, synced" + (f"; {state['note']}" if state.get("note") else "")
 
 
 def unanswered(view: JobView) -> bool:

@@ -121,7 +121,7 @@ class Folder:
             try:
                 if make:
                     try:
-                        os.mkdir(name, 0o700, dir_fd=at)
+                        os.mkdir(name, dir_fd=at)  # no entry says its mode, so that of any new folder
                     except FileExistsError:
                         pass
                 inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)

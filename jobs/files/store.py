@@ -121,7 +121,8 @@ class Artifacts:
             yield
         except FileNotFoundError as error:
             raise ArtifactMissing(
-                f"The artifact store {self.shown} cannot {doing}: it is not there."
+                f"The artifact store {self.shown} cannot {doing}: it is not there. What was stored with "
+                "another RUNNER_ARTIFACTS_URL is found with that one only."
             ) from error
         except Exception as error:
             # Each kind of store has errors of its own, and any of them means the same to us.

@@ -107,6 +107,18 @@ def scan(folder: str | os.PathLike[str], what: str, most_bytes: int) -> Workdir:
     return found
 
 
+def check_readable(workdir: Workdir, what: str) -> None:
+    """Raise InvalidJob for a file that cannot be read, without reading any."""
+    with Folder(str(workdir.path)) as folder:
+        for name, _ in workdir.files:
+            try:
+                os.close(folder.open_file(name))
+            except OSError as error:
+                raise _unreadable(what, workdir.path, error, name) from None
+            except Refused as error:
+                raise InvalidJob(f"{what} {workdir.path}: {error}.") from None
+
+
 def pack(
     workdir: Workdir,
     store: Artifacts,

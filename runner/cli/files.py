@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.errors import InvalidJob
 from jobs.files.pull import Progress, pull
 from jobs.files.workdir import Workdir
 from jobs.spec import Spec
@@ -21,6 +22,7 @@ from runner.cli.options import Json
 from runner.client import Client
 
 WORKDIR = {"workdir": "--workdir"}
+NAMED = 5
 
 
 def packed(client: Client, spec: Spec) -> Spec:
@@ -47,28 +49,42 @@ def say_workdir(folder: Workdir) -> None:
 
 def pull_outputs(
     job: Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made where it is not there.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where to; made where it is not there.")],
     attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Only this attempt's.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are newer here, too.")] = False,
     json: Json = False,
 ) -> None:
     """Write what a job has brought back (--output) into a folder.
 
     Example: runner pull my-training ./results
     """
+    if not folder:
+        raise InvalidJob("DIR is empty; name the folder to pull into, '.' for this one.")
     with Client() as client:
         view = reads.show(client.database, reads.find(client.database, job))
         last, store, tree = folders.outputs(view, client.settings, attempt)
         with bar("pulling") as progress:
-            new = pull(store, tree, folder, progress)
+            done = pull(store, tree, Path(folder), progress, force=force)
         state = last.outputs_state or {}
         if json:
-            found = {"files": tree.files, "bytes": tree.size, "new_bytes": new, "attempt": last.number}
-            output.print_json({**found, "complete": bool(state.get("complete")), "note": state.get("note")})
+            found = {
+                "files": tree.files,
+                "bytes": tree.size,
+                "new_bytes": done.written,
+                "attempt": last.number,
+            }
+            over = {"complete": bool(state.get("complete")), "note": state.get("note")}
+            output.print_json({**found, "newer_here": list(done.newer), **over})
             return
         there = f"{present.count(tree.files, 'file')}, {size_text(tree.size)}"
-        output.note(f"{there} of attempt {last.number} in {folder} ({size_text(new)} new)")
+        output.note(f"{there} of attempt {last.number} in {folder} ({size_text(done.written)} new)")
+        if done.newer:
+            names = ", ".join(repr(path) for path in done.newer[:NAMED])
+            more = f" and {len(done.newer) - NAMED} more" if len(done.newer) > NAMED else ""
+            output.note(f"newer here, and left as they are: {names}{more}; --force replaces them")
         if not state.get("over"):
-            output.note(f"the job is {view.state}; this is what was synced last")
+            note = f"; {state['note']}" if state.get("note") else ""
+            output.note(f"job {view.id}: {view.state}; this is what was synced last{note}")
         elif not state.get("complete"):
             output.note(f"not complete: {state.get('note')}")
 

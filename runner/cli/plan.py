@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from jobs import money
 from jobs.errors import InvalidJob
+from jobs.files import workdir
+from jobs.files.store import Artifacts
 from jobs.spec import Spec
 from jobs.store import catalog
 from jobs.store.catalog import Offer
@@ -43,21 +45,31 @@ def say(client: Client, spec: Spec, json: bool) -> None:
         "inventory": "asked now" if fresh else "as it was seen last" if kept is not None else "not known",
     }
     folder = folders.scan(spec, client.settings, "--workdir")
+    if folder is not None:
+        workdir.check_readable(folder, "--workdir")
+    if spec.folder is not None or spec.outputs:
+        folders.check_store(client.settings, client.database)
+        Artifacts(client.settings.artifacts).has("trees")
     if json:
         if folder is not None:
             files = [{"path": name, "bytes": facts.st_size} for name, facts in folder.files]
             found["workdir"] = {"bytes": folder.size, "files": files}
         output.print_json(found)
         return
-    print(f"would rent   {_choice_text(choices[0])}")
+    print(f"would rent   {_choice_text(spec, choices[0])}")
     for choice in choices[1:MOST_SHOWN]:
-        print(f"else         {_choice_text(choice)}")
+        print(f"else         {_choice_text(spec, choice)}")
     if len(choices) > MOST_SHOWN:
         print(f"else         {len(choices) - MOST_SHOWN} more")
     print(f"image        {output.clean(spec.image)}")
     print(f"ceiling      ${found['max_cost_usd']} ({spec.max_cost_source})")
     print(f"max runtime  {present.span(spec.max_runtime)} ({spec.max_runtime_source})")
     print(f"inventory    {found['inventory']}")
+    if spec.setup is not None:
+        print(f"set-up       {output.clean(spec.setup)}")
+    if spec.outputs:
+        every = f", every {present.span(spec.sync_every)}" if spec.sync_every is not None else ""
+        print(f"output       {output.clean(' '.join(spec.outputs))}{every}")
     if folder is not None:
         say_workdir(folder)
 
@@ -69,23 +81,40 @@ def _choice(client: Client, spec: Spec, name: str, offer: Offer | None) -> dict[
         "price_usd_per_hour": None if price is None else money.format_usd(price),
         "in_stock": None if offer is None or offer.capacity is None else offer.capacity > 0,
         "worst_cost_usd": None if price is None else money.format_cost(_worst(client, spec, price)),
+        "longest_seconds": None if price is None else _longest(client, spec, price),
     }
 
 
-def _choice_text(choice: dict[str, object]) -> str:
+def _choice_text(spec: Spec, choice: dict[str, object]) -> str:
     stock = {True: "in stock", False: "out of stock"}.get(choice["in_stock"] is True, "")
     stock = "stock not known" if choice["in_stock"] is None else stock
     if choice["price_usd_per_hour"] is None:
         return f"{choice['product']} ({stock}), price not known, worst cost not known"
     rate, worst = choice["price_usd_per_hour"], choice["worst_cost_usd"]
-    return f"{choice['product']} ({stock}), ${rate}/h, worst cost ${worst}"
+    longest = choice["longest_seconds"]
+    assert isinstance(longest, int)
+    until = f", stopped after {present.span(longest)} by the ceiling" if longest < spec.max_runtime else ""
+    return f"{choice['product']} ({stock}), ${rate}/h, worst cost ${worst}{until}"
+
+
+def _longest(client: Client, spec: Spec, price: int) -> int:
+    """For how many seconds a command may run that is started at once: what the ceilings leave."""
+    paid = 60 * min(money.affordable_minutes(spec.max_cost, price), money.FAR_MINUTES) - money.ENDING_SECONDS
+    if spec.outputs:
+        paid -= _outputs_seconds(client, spec, price)
+    return max(0, min(spec.max_runtime, paid))
+
+
+def _outputs_seconds(client: Client, spec: Spec, price: int) -> int:
+    by_time = client.settings.boot_timeout + spec.max_runtime
+    return money.outputs_seconds(spec.max_cost, price, by_time)
 
 
 def _worst(client: Client, spec: Spec, price: int) -> int:
     """The most that a job can cost: attempts that never start its command, and those that run to its end."""
     boot = client.settings.boot_timeout + money.ENDING_SECONDS
     if spec.outputs:
-        boot += money.outputs_seconds(spec.max_cost, price, client.settings.boot_timeout + spec.max_runtime)
+        boot += _outputs_seconds(client, spec, price)
     meter = money.Meter()
     for seconds in (*[boot] * MOST_FREE_RETRIES, *[boot + spec.max_runtime] * (1 + spec.retries)):
         meter.add(max(-(-seconds // 60), client.settings.billing_minimum_minutes), price)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -86,12 +88,25 @@ def _check_forward(where: str) -> None:
     match = _FORWARD.fullmatch(where)
     if match is None or not all(0 < int(port) < 65536 for port in match.groups()):
         raise InvalidJob(f"-L takes [BIND:]PORT:HOST:PORT, such as 8888:localhost:8888, not {where!r}.")
+    port = int(match[1])
+    if where.startswith(match[1]):
+        # ssh is content with one of this computer's two addresses; at the other one somebody else answers.
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((address, port))
+                except OSError as error:
+                    if error.errno == errno.EADDRINUSE:
+                        raise NoWayIn(
+                            f"Port {port} of this computer is in use; forward another one."
+                        ) from None
 
 
 def _running(db: Database, job_id: str) -> Work:
     view = reads.show(db, job_id)
     if view.state is not State.RUNNING:
-        raise NoWayIn(f"Job {job_id} is {view.state}; one can log in while its command runs.")
+        raise NoWayIn(f"Job {job_id}: {view.state}; one can log in while its command runs.")
     work = attempts.load(db, view.attempts[-1].id)
     if work is None or work.host_key is None or not work.host:
         raise NoWayIn(f"The machine of job {job_id} is not known well enough to log in; try again.")

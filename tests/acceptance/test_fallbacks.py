@@ -86,8 +86,9 @@ def test_a_dry_run_names_all(shared: Installation) -> None:
     shared.sim.set_stock("gpu_1x_l40s", 0)
     words = ("--gpu", "gpu_1x_l40s", *GPU, "--max-cost", "2", "--dry-run")
     said = shared.ok("submit", *words, "--", "true").splitlines()
-    assert said[0] == "would rent   gpu_1x_l40s (out of stock), $0.99/h, worst cost $2.0000"
-    assert said[1] == "else         gpu_1x_l40 (in stock), $0.86/h, worst cost $2.0000"
+    worst = "worst cost $2.0000, stopped after"
+    assert said[0] == f"would rent   gpu_1x_l40s (out of stock), $0.99/h, {worst} 2h00m by the ceiling"
+    assert said[1] == f"else         gpu_1x_l40 (in stock), $0.86/h, {worst} 2h18m by the ceiling"
     found = json.loads(shared.ok("submit", *words, "--cheapest", "--json", "--", "true"))
     assert (found["product"], found["fallbacks"][0]["product"]) == ("gpu_1x_l40", "gpu_1x_l40s")
     shared.sim.set_stock("gpu_1x_l40s", 8)

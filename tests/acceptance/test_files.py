@@ -320,6 +320,20 @@ def test_disks_that_are_full(make: Make, tmp_path: Path) -> None:
         served.nothing_left()
 
 
+@pytest.mark.arrangements("openssh")
+def test_another_store_than_that_of_the_service(shared: Installation, tmp_path: Path) -> None:
+    """It would look for the files where none are, on a machine that is paid for."""
+    before = dict(shared.environ)
+    shared.environ["RUNNER_ARTIFACTS_URL"] = str(tmp_path / "another")
+    try:
+        done = shared.run("submit", *GPU, *CEILING, "--output", "x", "--", "true")
+    finally:
+        shared.environ = before
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"RUNNER_ARTIFACTS_URL is not that of the service that runs (pid " in done.stderr
+    assert b"`runner down` first" in done.stderr
+
+
 def test_the_same_folder_is_stored_once(shared: Installation, tmp_path: Path) -> None:
     folder = awkward(tmp_path / "work", large=3_000_000)
     with shared.quick() as client:

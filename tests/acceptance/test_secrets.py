@@ -105,6 +105,11 @@ def test_without_the_key_nothing_is_rented(make: Make, arrangement: str) -> None
     installation.up()
     _refused(installation, other, "another RUNNER_SECRET_KEY")
     assert installation.sim.requests("deployInstance") == ()
+    # Where those who work can be asked, nothing is even queued.
+    installation.environ |= {"RUNNER_SECRET_KEY": new_key(), "HF_TOKEN": VALUE}
+    done = installation.run("submit", *GPU, "--secret", "HF_TOKEN", "--", "true")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"RUNNER_SECRET_KEY" in done.stderr
 
 
 @pytest.mark.arrangements("service", "openssh")

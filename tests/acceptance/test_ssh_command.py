@@ -46,7 +46,7 @@ def test_a_command_beside_the_one_that_runs(shared: Installation) -> None:
     assert shared.final(job_id)["state"] == "succeeded"
     done = shared.run("ssh", job_id)
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"is succeeded; one can log in while its command runs" in done.stderr
+    assert b": succeeded; one can log in while its command runs" in done.stderr
 
 
 def test_a_port_of_the_machine(shared: Installation, tmp_path: Path) -> None:
@@ -58,6 +58,11 @@ def test_a_port_of_the_machine(shared: Installation, tmp_path: Path) -> None:
     there = shared.ok("ssh", job_id, "--", "cat", "port")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         here = taken.getsockname()[1]
+        done = shared.run("ssh", job_id, "-L", f"{here}:127.0.0.1:{there}", "--", "true")
+        assert done.returncode == 1
+        assert (
+            done.stderr == f"runner: Port {here} of this computer is in use; forward another one.\n".encode()
+        )
     forward = shared.spawn("ssh", job_id, "-L", f"{here}:127.0.0.1:{there}", "--", "sleep 1000")
     try:
         found: list[str] = []

@@ -130,8 +130,8 @@ def test_where_the_service_was_killed_everybody_is_told(served: Installation) ->
     cancel = served.run("cancel", job_id)
     assert cancel.returncode == 0
     assert b"no service is running" in cancel.stderr
-    assert "running, cancel asked for" in served.ok("ls")
-    assert "running, cancel asked for" in served.ok("show", job_id)
+    assert "running, cancel requested" in served.ok("ls")
+    assert "running, cancel requested" in served.ok("show", job_id)
     served.up()
     assert served.final(job_id)["state"] == "cancelled"
     served.nothing_left()

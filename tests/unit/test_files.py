@@ -44,11 +44,17 @@ def test_there_and_back_is_the_same(tmp_path: Path) -> None:
     folder = awkward(tmp_path / "from", large=workdir.ALONE_BYTES + portable.PIECE_BYTES + 7)
     tree, store = _pack(folder, tmp_path)
     assert load(tree.dump()) == tree
-    assert pull(store, tree, tmp_path / "to") == tree.size
+    assert pull(store, tree, tmp_path / "to").written == tree.size
     assert picture(tmp_path / "to") == picture(folder)
-    assert pull(store, tree, tmp_path / "to") == 0, "what is there already is left alone"
+    assert pull(store, tree, tmp_path / "to").written == 0, "what is there already is left alone"
     (tmp_path / "to" / "large").write_bytes(b"changed")
-    assert pull(store, tree, tmp_path / "to") == (folder / "large").stat().st_size
+    assert pull(store, tree, tmp_path / "to").newer == ("large",), "somebody's own work"
+    assert (tmp_path / "to" / "large").read_bytes() == b"changed"
+    assert pull(store, tree, tmp_path / "to", force=True).written == (folder / "large").stat().st_size
+    assert picture(tmp_path / "to") == picture(folder)
+    (tmp_path / "to" / "large").write_bytes(b"an earlier one")
+    os.utime(tmp_path / "to" / "large", (1, 1))
+    assert pull(store, tree, tmp_path / "to").newer == (), "what came before is replaced by what came since"
     assert picture(tmp_path / "to") == picture(folder)
 
 

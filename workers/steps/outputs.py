@@ -200,7 +200,8 @@ class Outputs:
         """Make what is whole the copy that stays, and let go of what neither it nor the one before needs."""
         tree = self._collection().tree()
         key = self._put(tree)
-        state = {**_counts(tree), "at": datetime.now(UTC).isoformat(), "complete": False}
+        note = self._lacking()[:LONGEST] or None
+        state = {**_counts(tree), "at": datetime.now(UTC).isoformat(), "complete": False, "note": note}
         files.note(
             self._ctx.db,
             self._work,
@@ -223,17 +224,21 @@ class Outputs:
         except ArtifactError as error:
             log.warning("attempt %s: what is superseded is still stored: %s", self._work.attempt_id, error)
 
+    def _lacking(self) -> str:
+        """What matched, or should have, and is not here; the first few by name."""
+        missing = [f"{path!r} ({reason})" for path, reason in sorted(self._left.items())]
+        parts = [*self._trouble[:NAMED], *missing[:NAMED]]
+        if (more := len(self._trouble) + len(missing) - len(parts)) > 0:
+            parts.append(f"and {more} more")
+        return "; ".join(parts)
+
     def give_up(self, why: str) -> None:
         """No more of them is taken: what answers there is not the machine any more."""
         self._over(why)
 
     def _over(self, why: str | None) -> None:
         """Write down what came, and what did not."""
-        missing = [f"{path!r} ({reason})" for path, reason in sorted(self._left.items())]
-        parts = [*self._trouble[:NAMED], *missing[:NAMED]]
-        if (more := len(self._trouble) + len(missing) - len(parts)) > 0:
-            parts.append(f"and {more} more")
-        sentence = "; ".join([*([why] if why is not None else []), *parts])[:LONGEST] or None
+        sentence = "; ".join(filter(None, [why, self._lacking()]))[:LONGEST] or None
         came = None
         try:
             tree = self._collection().tree()
