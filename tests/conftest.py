@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -41,8 +42,17 @@ _lasting_servers: set[int] = set()
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
+ON_BOTH = ("accidents", "logs", "schema", "submissions", "transitions")
+"""Suites of the store where the two databases themselves are at work, or several writers at once."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each process of pytest-xdist begins with its share of what takes long, or the last would end alone."""
+    """What takes long is shared out; what both databases do alike is shown on one of them, or in full.
+
+    Each process of pytest-xdist begins with its share of what takes long, or the last would end alone.
+    """
+    _choose_databases(items)
     count = getattr(config, "workerinput", {}).get("workercount", 1)
     long = [item for item in items if (mark := item.get_closest_marker("timeout")) and mark.args[0] >= LONG]
     rest = [item for item in items if item not in set(long)]
@@ -52,6 +62,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         share = long[number::count]
         items += share + rest[: size - len(share)]
         rest = rest[size - len(share) :]
+
+
+def _choose_databases(items: list[pytest.Item]) -> None:
+    """Transactions that decide do so alone on both databases, so `make test` has each decision on one."""
+    twins: dict[str, dict[str, pytest.Item]] = {}
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        kind = callspec.params.get("backend") if callspec is not None else None
+        suite = item.path.stem.removeprefix("test_store_")
+        if kind is not None and suite not in ON_BOTH:
+            twins.setdefault(item.nodeid.replace(kind, "*"), {})[kind] = item
+    for name, found in twins.items():
+        if len(found) == 2:
+            found[("sqlite", "postgresql")[zlib.crc32(name.encode()) % 2]].add_marker("full")
 
 
 @pytest.fixture

@@ -29,14 +29,19 @@ OPENSSH = shutil.which("sshd", path=SSHD_PATH) is not None
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A module that names ARRANGEMENTS runs in each of them; in those IN_FULL with `make test-full` only.
 
+    A test's own mark says otherwise: `arrangements("service", full=("workers",))`.
+
     What a service does is shown on OpenSSH's servers, where they are installed, and else on the simulator's.
     """
     arrangements = getattr(metafunc.module, "ARRANGEMENTS", None)
     if arrangements is None or "arrangement" not in metafunc.fixturenames:
         return
+    in_full = set(getattr(metafunc.module, "IN_FULL", ()))
     if marked := metafunc.definition.get_closest_marker("arrangements"):
-        arrangements = marked.args
-    in_full = set(getattr(metafunc.module, "IN_FULL", ())) - (set() if OPENSSH else {"service"})
+        arrangements = marked.args or arrangements
+        in_full = set(marked.kwargs.get("full", in_full))
+    if not OPENSSH:
+        in_full.discard("service")
     params = [
         pytest.param(name, marks=[pytest.mark.full] if name in in_full else []) for name in arrangements
     ]

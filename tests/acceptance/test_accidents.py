@@ -7,7 +7,7 @@ from tests.acceptance.harness import Installation
 from tests.waiting import wait_until
 
 ARRANGEMENTS = ("service", "openssh", "workers")
-IN_FULL = ("service",)
+IN_FULL = ("service", "workers")
 
 
 def _running(served: Installation, command: str = "echo begun; sleep 1000") -> tuple[str, str]:

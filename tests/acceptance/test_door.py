@@ -19,7 +19,7 @@ from tests.acceptance.test_secrets import DIGEST, TELLS, VALUE, new_key, submit
 from tests.waiting import wait_until
 
 ARRANGEMENTS = ("service", "openssh", "workers")
-IN_FULL = ("service",)
+IN_FULL = ("service", "workers")
 
 
 class Between:
@@ -112,6 +112,7 @@ def _fingerprint(machine: Machine) -> str:
     return str(machine.host_key.get_fingerprint("sha256"))
 
 
+@pytest.mark.arrangements(full=("service",))
 @pytest.mark.parametrize(
     ("attests", "kind"),
     [

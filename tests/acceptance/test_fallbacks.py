@@ -9,6 +9,7 @@ from tests.acceptance.harness import GPU, Installation
 from tests.waiting import wait_until
 
 ARRANGEMENTS = ("service", "workers")
+IN_FULL = ("workers",)
 TWO = ["gpu_1x_h100", "gpu_1x_l40"]
 
 

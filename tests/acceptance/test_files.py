@@ -160,6 +160,7 @@ while True:
 """
 
 
+@pytest.mark.arrangements(full=("service", "workers"))
 def test_a_sync_that_fails_is_not_the_last(shared: Installation, tmp_path: Path) -> None:
     """Its end on the machine is killed in the middle of it; the command, and whoever follows it, go on."""
     job_id = shared.submit(
@@ -174,6 +175,7 @@ def test_a_sync_that_fails_is_not_the_last(shared: Installation, tmp_path: Path)
     shared.nothing_left()
 
 
+@pytest.mark.arrangements(full=("service", "workers"))
 def test_superseded_copies_do_not_pile_up(shared: Installation) -> None:
     """What stays is the last copy, and the one before it for whoever is reading that."""
     endless = "while :; do head -c 200000 /dev/urandom > new; mv new out; sleep 1.5; done"
@@ -287,6 +289,7 @@ def test_a_store_that_is_down_at_the_end_and_comes_back(make: Make, tmp_path: Pa
     served.nothing_left()
 
 
+@pytest.mark.arrangements(full=("service", "openssh"))
 def test_disks_that_are_full(make: Make, tmp_path: Path) -> None:
     """The store's when a folder goes in and when outputs do, and that of the person who pulls."""
     (tmp_path / "folder").mkdir()
@@ -334,6 +337,7 @@ def test_another_store_than_that_of_the_service(shared: Installation, tmp_path: 
     assert b"`runner down` first" in done.stderr
 
 
+@pytest.mark.arrangements(full=("service", "workers"))
 def test_the_same_folder_is_stored_once(shared: Installation, tmp_path: Path) -> None:
     folder = awkward(tmp_path / "work", large=3_000_000)
     with shared.quick() as client:

@@ -11,6 +11,7 @@ import pytest
 from tests.acceptance.harness import Installation
 
 ARRANGEMENTS = ("service", "workers")
+IN_FULL = ("workers",)
 
 
 def test_once_more_as_it_was(shared: Installation, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 from workers.ssh.keys import ensure_key
 
 ARRANGEMENTS = ("service", "openssh", "workers")
-IN_FULL = ("service",)
+IN_FULL = ("service", "workers")
 WAITS = "echo begun; until [ -e done ]; do sleep 0.1; done"
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="NOT TESTED: there is no ssh here")

@@ -17,7 +17,7 @@ from tests.acceptance.harness import GPU, RUNNER, Installation
 from tests.waiting import wait_until
 
 ARRANGEMENTS = ("service", "openssh", "workers")
-IN_FULL = ("service",)
+IN_FULL = ("service", "workers")
 WAITS = "until [ -e go-on ]; do sleep 0.05; done"
 VALUE = 'it\'s "one" value\nof two lines, $HOME and `id` \\ é '
 
