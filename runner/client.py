@@ -35,8 +35,7 @@ from jobs.secrets import ensure_cipher
 from jobs.settings import Settings, job_defaults, load_settings
 from jobs.spec import JobSpec, Spec, read_secrets, validate
 from jobs.states import State
-from jobs.store import agreement, catalog, logs, reads, submissions
-from jobs.store.catalog import Offer
+from jobs.store import agreement, logs, reads, submissions
 from jobs.store.database import Database
 from jobs.store.news import News
 from jobs.store.schema import open_database
@@ -281,7 +280,7 @@ class Client:
         """
         defaults = job_defaults(home=self._settings.home)
         valid = [validate(spec, self._settings, defaults) for spec in specs]
-        self._check_products(valid)
+        self._check(valid)
         return self._queued(folders.packed(valid, self._settings, self.database))
 
     def again(self, job_id: str, secret: object = None, what: str = "secret") -> Spec:
@@ -300,7 +299,7 @@ class Client:
             )
             raise InvalidJob(f"Job {job_id} {had}; give each of these with {what}, and no other.")
         found = dataclasses.replace(spec, secrets=given)
-        self._check_products([found])
+        self._check([found])
         return folders.packed([found], self._settings, self.database)[0]
 
     def _queued(self, specs: Sequence[Spec]) -> list[Job]:
@@ -363,7 +362,7 @@ class Client:
         person wrote them. Raises InvalidJob, and InvalidToken where the API refuses the token.
         """
         found = validate(spec, self._settings, job_defaults(home=self._settings.home), sources)
-        self._check_products([found])
+        self._check([found])
         return found
 
     def get(self, reference: str) -> Job:
@@ -404,44 +403,10 @@ class Client:
 
         return daemon.having(self._settings, self.database)
 
-    def _check_products(self, specs: Sequence[Spec]) -> None:
-        """Refuse what the inventory shows to be hopeless; one look serves all."""
-        from runner import inventory
+    def _check(self, specs: Sequence[Spec]) -> None:
+        from runner import hopeless  # asks the API, which whoever only reads need not load
 
-        known = inventory.known(self.database, self._settings, specs)
-        for spec in specs:
-            if known.offers is not None:
-                self._check_offers(spec, known.offers)
-            if not known.has_image(spec.image):
-                names = [image.name for image in known.images or ()]
-                hint = _near(spec.image, names, "`runner images` shows those that there are.")
-                raise InvalidJob(f"Massed Compute lists no image {spec.image!r}; {hint}")
-
-    def _check_offers(self, spec: Spec, offers: Mapping[str, Offer]) -> None:
-        for product in spec.products:
-            if product not in offers:
-                hint = _near(product, offers, "`runner gpus` shows those that there are.")
-                raise InvalidJob(f"Massed Compute lists no product {product!r}; {hint}")
-        names = catalog.choices(spec.products, offers, cheapest=spec.cheapest)
-        priced = [(offer.price, name) for name in names if (offer := offers[name]).price is not None]
-        if priced and len(priced) == len(names):  # it is enough that one of them can be paid for
-            price, product = min(priced)
-            self._check_ceiling(spec, product, price)
-
-    def _check_ceiling(self, spec: Spec, product: str, price: int) -> None:
-        """Refuse a ceiling that would stop the command before it has had a minute, with the arithmetic."""
-        least = money.least_minutes(self._settings.billing_minimum_minutes, outputs=bool(spec.outputs))
-        minutes = money.affordable_minutes(spec.max_cost, price)
-        if minutes < least:
-            meter = money.Meter()
-            meter.add(least, price)
-            ending = money.ENDING_SECONDS + (money.LEAST_OUTPUTS_SECONDS if spec.outputs else 0)
-            raise InvalidJob(
-                f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for "
-                f"{minutes} whole min of {product} at ${money.format_usd(price)} an hour. A job needs "
-                f"{least}: {money.LEAST_SECONDS} s for its command and {ending} s for its end. "
-                f"Make it ${money.format_usd(meter.micros, 2)} or more."
-            )
+        hopeless.refuse(self.database, self._settings, specs)
 
     def _show(self, job_id: str) -> JobView:
         return reads.show(self.database, job_id)
@@ -504,14 +469,6 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
         rest.append(last)
     if last := "".join((*rest, decoder.decode(b"", final=True))):
         yield last
-
-
-def _near(wanted: str, known: Iterable[str], otherwise: str) -> str:
-    """A hint: what was meant, perhaps."""
-    from difflib import get_close_matches
-
-    near = ", ".join(get_close_matches(wanted, list(known), n=3))
-    return f"did you mean {near}?" if near else otherwise
 
 
 def _attempt(view: AttemptView) -> Attempt:

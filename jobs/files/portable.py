@@ -127,7 +127,8 @@ class Folder:
                 inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
             except OSError as error:
                 if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                    raise Refused(f"{path!r}: {part!r} is there already, and is no folder") from None
+                    above = "" if part == path else f"{path!r}: "
+                    raise Refused(f"{above}{part!r} is there already, and is no folder") from None
                 raise
             finally:
                 os.close(at)

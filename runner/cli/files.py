@@ -63,8 +63,12 @@ def pull_outputs(
     with Client() as client:
         view = reads.show(client.database, reads.find(client.database, job))
         last, store, tree = folders.outputs(view, client.settings, attempt)
-        with bar("pulling") as progress:
-            done = pull(store, tree, Path(folder), progress, force=force)
+        try:
+            with bar("pulling") as progress:
+                done = pull(store, tree, Path(folder), progress, force=force)
+        except KeyboardInterrupt:
+            output.note("interrupted; another pull goes on from what is there by now")
+            raise
         state = last.outputs_state or {}
         if json:
             found = {
