@@ -39,19 +39,26 @@ IMPORTED = (
     "celery.worker.consumer",
     "celery.worker.control",
     "certifi",
+    "cryptography.fernet",
     "encodings.idna",
+    "fsspec.implementations.local",
     "h11",
     "httpcore",
+    "jobs.files.workdir",
     "jobs.store.schema",
     "kombu.transport.redis",
     "runner.cli.account",
     "runner.cli.cloud",
     "runner.cli.doctor",
+    "runner.cli.files",
     "runner.cli.init",
     "runner.cli.jobs",
     "runner.cli.keys",
     "runner.cli.offers",
     "runner.cli.service",
+    "runner.cli.ssh",
+    "runner.daemon",
+    "runner.hopeless",
     "runner.inventory",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
@@ -59,6 +66,7 @@ IMPORTED = (
     "workers.app",
     "workers.cloud.client",
     "workers.steps.gate",
+    "zstandard",
 )
 SIZE = struct.Struct("!Q")
 _lock = threading.Lock()
@@ -318,6 +326,10 @@ if __name__ == "__main__":
     _serve(socket.socket(fileno=int(sys.argv[1])))
     from runner.cli.main import main
 
+    if (order := os.environ.get("PYTEST_RUNNER_CRASH")) is not None:
+        sys.path.insert(0, str(Path(__file__).parent))
+        importlib.import_module("crashing").install(order)
+        del sys.path[0]
     try:
         main()
     except SystemExit as end:

@@ -1,0 +1,135 @@
+"""kill -9 at every commit and around every call to the outside: each time the job ends right, and once."""
+
+from __future__ import annotations
+
+import signal
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from jobs.states import FINAL
+from tests import crashing, prefork
+from tests.acceptance.conftest import Make
+from tests.acceptance.harness import GPU, Installation, Workers
+from tests.acceptance.test_secrets import new_key
+from tests.receiver import Receiver
+from tests.waiting import wait_until
+
+ARRANGEMENTS = ("service", "workers")
+IN_FULL = ("workers",)
+SHARES = 4
+PART = 6
+"""`make test` kills at one point of so many, another share of them each; `make test-full` at all."""
+
+
+class _Killing:
+    """An installation that runs the same job again and again, and is killed at another point each time."""
+
+    def __init__(self, served: Installation, folder: Path, receiver: Receiver) -> None:
+        self.served, self.folder, self.receiver = served, folder, receiver
+        self.marks = folder / "marks"
+        self.workdir = folder / "work dir"
+        self.workdir.mkdir()
+        (self.workdir / "data").write_text("data\n")
+
+    def submit(self) -> str:
+        before = dict(self.served.environ)
+        self.served.environ["TOKEN"] = "swordfish"
+        options = ("--workdir", str(self.workdir), "--setup", "echo set up", "--output", "result")
+        command = f"cat data; echo $TOKEN | tr a-z A-Z; echo ran >>'{self.marks}'; seq 3; cp data result"
+        try:
+            words = ("submit", *GPU, "--max-cost", "5", *options, "--secret", "TOKEN", "--", command)
+            return self.served.ok(*words).strip()
+        finally:
+            self.served.environ = before
+
+    @contextmanager
+    def hooked(self, order: str) -> Iterator[prefork.Process]:
+        """Something that serves and does as it is told at its points; it may have died before it served."""
+        words, environ = ["up"], {**self.served.environ, crashing.VARIABLE: order}
+        cwd = self.served.home.parent
+        if isinstance(self.served, Workers):
+            words, cwd = ["worker"], self.folder / "worker"
+            cwd.mkdir(exist_ok=True, mode=0o700)
+            environ |= {
+                "RUNNER_HOME": str(cwd),
+                "RUNNER_SSH_KEY": str(self.served.home / "ssh" / "id_ed25519"),
+            }
+        with self.served.service_log.open("ab") as log:
+            process = prefork.start(words, env=environ, cwd=cwd, output=log.fileno())
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+    def points(self) -> list[str]:
+        """All that are passed on one job's way, in their order."""
+        noted = self.folder / "points"
+        with self.hooked(f"note:{noted}"):
+            self.check(self.submit())
+        return noted.read_text().splitlines()
+
+    def killed_at(self, point: str) -> bool:
+        """Whether it came by there. Whatever happened: the job is done, once, and nothing is left."""
+        self.marks.unlink(missing_ok=True)
+        with self.hooked(f"kill:{point}") as process:
+            job_id = self.submit()
+            with self.served.quick() as client:
+                job = client.get(job_id)
+                wait_until(
+                    lambda: process.poll() is not None or job.refresh().state in FINAL,
+                    timeout=60,
+                    what=f"a death {point}",
+                )
+            killed = process.poll() == -signal.SIGKILL
+            if killed:
+                self.served.up()
+            self.check(job_id, point)
+        if killed:
+            self.served.stop()
+        return killed
+
+    def check(self, job_id: str, point: str = "never") -> None:
+        job = self.served.final(job_id)
+        assert job["state"] == "succeeded", (point, job, self.served.tail())
+        assert self.served.log(job_id) == b"set up\ndata\nSWORDFISH\n1\n2\n3\n", point
+        assert self.marks.read_text() == "ran\n", f"{point}: it ran twice, or never"
+        assert job["attempts"][-1]["outputs"]["complete"], (point, job)
+        with self.served.quick() as client:
+            (path,) = client.get(job_id).download(self.folder / job_id)
+        assert path.read_text() == "data\n", point
+        self.served.nothing_left()
+        self.served.receipt_agrees(job)
+        told = wait_until(
+            lambda: [post for post in self.receiver.received if post.body["id"] == job_id],
+            what=f"the notification, killed {point}",
+        )
+        assert len({post.id for post in told}) == 1, f"{point}: told of it as of two"
+
+
+@pytest.fixture
+def killing(make: Make, tmp_path: Path) -> Iterator[_Killing]:
+    with Receiver() as receiver:
+        # Two homes, or one: the secrets are read with the same key.
+        served = make(RUNNER_NOTIFY_URL=receiver.url, RUNNER_SECRET_KEY=new_key())
+        if isinstance(served, Workers):
+            served.count = 1
+        yield _Killing(served, tmp_path, receiver)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("share", range(SHARES))
+def test_killed_at_points_of_a_job_s_way(
+    killing: _Killing, share: int, request: pytest.FixtureRequest
+) -> None:
+    points = killing.points()
+    assert len(points) > 80, "commits and calls, before and after each"
+    points = [point for point in points if zlib.crc32(point.encode()) % SHARES == share]
+    if "not full" in request.config.option.markexpr:
+        points = points[::PART]
+    reached = [killing.killed_at(point) for point in points]
+    assert sum(reached) >= len(points) * 3 // 4, "points are those that are passed each time"
