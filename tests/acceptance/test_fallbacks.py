@@ -29,6 +29,7 @@ def test_out_of_stock_falls_back_at_once(shared: Installation) -> None:
     shared.nothing_left()
 
 
+@pytest.mark.full
 def test_where_all_are_out_of_stock_it_waits_for_the_first_that_comes(make: Make) -> None:
     served = make()
     for product in TWO:

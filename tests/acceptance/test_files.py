@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ def test_outputs_of_a_job_that_is_cancelled(shared: Installation, tmp_path: Path
     assert list(_pulled(shared, job_id, tmp_path / "results")) == ["result"]
 
 
+@pytest.mark.arrangements(full=("service", "openssh"))
 def test_a_spot_machine_lost_twice(shared: Installation, tmp_path: Path) -> None:
     """Each attempt goes on from the last copy of the one before; no half file is ever taken for a copy."""
     folder = tmp_path / "work"
@@ -175,7 +177,7 @@ def test_a_sync_that_fails_is_not_the_last(shared: Installation, tmp_path: Path)
     shared.nothing_left()
 
 
-@pytest.mark.arrangements(full=("service", "workers"))
+@pytest.mark.full
 def test_superseded_copies_do_not_pile_up(shared: Installation) -> None:
     """What stays is the last copy, and the one before it for whoever is reading that."""
     endless = "while :; do head -c 200000 /dev/urandom > new; mv new out; sleep 1.5; done"
@@ -239,21 +241,31 @@ def _moving(served: Installation, job_id: str, what: str) -> str:
         return found
 
 
-@pytest.mark.parametrize("breaks", ["connection", "killed"])
-def test_cut_in_the_middle_of_both_ways(make: Make, tmp_path: Path, breaks: str) -> None:
-    """The connection, or who transfers (-9): it goes on where it was, and the trees are the same."""
+@pytest.mark.arrangements(full=("service", "workers"))
+def test_cut_in_the_middle_of_both_ways(make: Make, tmp_path: Path) -> None:
     served = make()
+    _there_and_back_again(served, tmp_path, lambda uuid: served.sim.drop_ssh(uuid))
+
+
+@pytest.mark.arrangements(full=("service", "openssh"))
+def test_killed_in_the_middle_of_both_ways(make: Make, tmp_path: Path) -> None:
+    served = make()
+
+    def kill(_: str) -> None:
+        served.stop(signal.SIGKILL)
+        served.up()
+
+    _there_and_back_again(served, tmp_path, kill)
+
+
+def _there_and_back_again(served: Installation, tmp_path: Path, breaks: Callable[[str], None]) -> None:
+    """Whatever breaks in the middle of a transfer: it goes on where it was, and the trees are the same."""
     served.up()
     folder = awkward(tmp_path / "work", large=120_000_000)
     before = picture(folder)
     job_id = served.submit("echo it runs", workdir=folder, output="**")
     for what in ("bringing files", "fetching outputs"):
-        uuid = _moving(served, job_id, what)
-        if breaks == "connection":
-            served.sim.drop_ssh(uuid)
-        else:
-            served.stop(signal.SIGKILL)
-            served.up()
+        breaks(_moving(served, job_id, what))
     job = served.final(job_id)
     assert (job["state"], len(job["attempts"])) == ("succeeded", 1), (job, served.tail())
     assert job["attempts"][0]["outputs"]["complete"], job

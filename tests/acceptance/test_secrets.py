@@ -75,6 +75,7 @@ def test_it_is_in_the_environment_of_the_command_and_nowhere_else(trusting: Inst
     trusting.nothing_left()
 
 
+@pytest.mark.arrangements(full=("service", "openssh"))
 def test_another_service_goes_on_with_the_secrets_of_a_job(trusting: Installation) -> None:
     """They are read from the database again: by whoever starts the command, and by a later attempt."""
     trusting.up()
