@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation
 from tests.waiting import wait_until

@@ -244,7 +244,7 @@ def _moving(served: Installation, job_id: str, what: str) -> str:
 @pytest.mark.arrangements(full=("service", "workers"))
 def test_cut_in_the_middle_of_both_ways(make: Make, tmp_path: Path) -> None:
     served = make()
-    _there_and_back_again(served, tmp_path, lambda uuid: served.sim.drop_ssh(uuid))
+    _there_and_back_again(served, tmp_path, served.sim.drop_ssh)
 
 
 @pytest.mark.arrangements(full=("service", "openssh"))
