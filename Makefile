@@ -18,7 +18,7 @@ picture: .venv/ready
 	@$(PY) docs/record_demo.py
 
 test: .venv/ready
-	@$(PY) -m pytest -q -n 6 --dist worksteal -m "not full"
+	@$(PY) -m pytest -q -n 4 --dist worksteal -m "not full"
 
 # The same and what takes long, or needs the history: an upgrade from the last release.
 test-full: .venv/ready

@@ -101,6 +101,10 @@ class Farm:
         worker.wait()
         self._workers.remove(worker)
 
+    def processes(self) -> list[psutil.Process]:
+        """The workers that live, as far as they were started here."""
+        return [psutil.Process(worker.pid) for worker in self._workers if worker.poll() is None]
+
     def owner(self, process: psutil.Process) -> str:
         """The name of a worker in its leases."""
         return next(w.id for w in leases.workers(self.client.database) if w.pid == process.pid)
@@ -160,10 +164,8 @@ def farm(
             "MASSED_COMPUTE_API_KEY": sim.token,
             "RUNNER_MAX_INSTANCES": str(machines),
         }
-        options = {
-            "database_url": environ.get("RUNNER_DATABASE_URL"),
-            "broker_url": environ.get("RUNNER_BROKER_URL"),
-        }
+        names = ("database_url", "broker_url", "artifacts_url", "secret_key")
+        options = {name: environ.get(f"RUNNER_{name.upper()}") for name in names}
         given = {key: value for key, value in options.items() if value is not None}
         with Client(home=home, api_url=sim.url, **given) as client:
             built = Farm(folder, sim, client, {**clean_environ(), **ours, **environ})

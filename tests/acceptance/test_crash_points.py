@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ ARRANGEMENTS = ("service", "workers")
 IN_FULL = ("workers",)
 SHARES = 4
 PART = 6
-"""`make test` kills at one point of so many, another share of them each; `make test-full` at all."""
+"""`make test` kills at one point of so many, of one share; `make test-full` at all."""
 
 
 class _Killing:
@@ -46,9 +45,8 @@ class _Killing:
         finally:
             self.served.environ = before
 
-    @contextmanager
-    def hooked(self, order: str) -> Iterator[prefork.Process]:
-        """Something that serves and does as it is told at its points; it may have died before it served."""
+    def start(self, order: str) -> prefork.Process:
+        """Something that serves and does as it is told at its points; it may die before it serves."""
         words, environ = ["up"], {**self.served.environ, crashing.VARIABLE: order}
         cwd = self.served.home.parent
         if isinstance(self.served, Workers):
@@ -59,38 +57,38 @@ class _Killing:
                 "RUNNER_SSH_KEY": str(self.served.home / "ssh" / "id_ed25519"),
             }
         with self.served.service_log.open("ab") as log:
-            process = prefork.start(words, env=environ, cwd=cwd, output=log.fileno())
+            return prefork.start(words, env=environ, cwd=cwd, output=log.fileno())
+
+    def points(self) -> list[str]:
+        """All that are passed on one job's way, and when the service stops, in their order."""
+        noted = self.folder / "points"
+        process = self.start(f"note:{noted}")
         try:
-            yield process
+            self.check(self.submit())
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-
-    def points(self) -> list[str]:
-        """All that are passed on one job's way, in their order."""
-        noted = self.folder / "points"
-        with self.hooked(f"note:{noted}"):
-            self.check(self.submit())
         return noted.read_text().splitlines()
 
     def killed_at(self, point: str) -> bool:
         """Whether it came by there. Whatever happened: the job is done, once, and nothing is left."""
         self.marks.unlink(missing_ok=True)
-        with self.hooked(f"kill:{point}") as process:
+        process = self.start(f"kill:{point}")
+        try:
             job_id = self.submit()
             with self.served.quick() as client:
                 job = client.get(job_id)
                 wait_until(
                     lambda: process.poll() is not None or job.refresh().state in FINAL,
-                    timeout=60,
+                    timeout=90,
                     what=f"a death {point}",
                 )
-            killed = process.poll() == -signal.SIGKILL
-            if killed:
-                self.served.up()
-            self.check(job_id, point)
-        if killed:
-            self.served.stop()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            killed = process.wait(30) == -signal.SIGKILL
+        self.served.up()
+        self.check(job_id, point)
+        self.served.stop()
         return killed
 
     def check(self, job_id: str, point: str = "never") -> None:
@@ -106,6 +104,7 @@ class _Killing:
         self.served.receipt_agrees(job)
         told = wait_until(
             lambda: [post for post in self.receiver.received if post.body["id"] == job_id],
+            timeout=120,  # one that may have been sent is sent again after a minute
             what=f"the notification, killed {point}",
         )
         assert len({post.id for post in told}) == 1, f"{point}: told of it as of two"
@@ -121,8 +120,10 @@ def killing(make: Make, tmp_path: Path) -> Iterator[_Killing]:
         yield _Killing(served, tmp_path, receiver)
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    "share", [0, *(pytest.param(number, marks=pytest.mark.full) for number in (1, 2, 3))]
+)
 def test_killed_at_points_of_a_job_s_way(
     killing: _Killing, share: int, request: pytest.FixtureRequest
 ) -> None:
@@ -131,5 +132,8 @@ def test_killed_at_points_of_a_job_s_way(
     points = [point for point in points if zlib.crc32(point.encode()) % SHARES == share]
     if "not full" in request.config.option.markexpr:
         points = points[::PART]
-    reached = [killing.killed_at(point) for point in points]
-    assert sum(reached) >= len(points) * 3 // 4, "points are those that are passed each time"
+    reached = [point for point in points if killing.killed_at(point)]
+    never = sorted(set(points) - set(reached))
+    told = f"killed at {len(reached)} of {len(points)} points; never passed: {never}"
+    request.node.add_report_section("call", "points", told)
+    assert len(reached) > len(points) // 2, "few are passed with the first job only"

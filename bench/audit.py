@@ -1,0 +1,149 @@
+"""What must be true of jobs whatever went wrong meanwhile: their books, the bill, and their own marks.
+
+A command of `bench.chaos` writes a mark when it starts and one when it ends, into a folder that survives its
+machine. The audit holds these, the simulated cloud's ledger and its machines against the database.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.states import TABLE, State
+from jobs.store import logs, reads
+from jobs.store.database import Database
+from jobs.views import AttemptView, EventView, JobView
+from runner.sim.ledger import Charge, Ledger
+
+STARTED, ENDED = "started", "ended"
+NOT_WHOLE = 9
+"""With this code a command ends that does not find its files, or its secret, as they were submitted."""
+_MOVES = {(row.state, row.event.value, row.next) for row in TABLE}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that must not be, about one job or none."""
+
+    kind: str
+    job_id: str | None
+    what: str
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a job was submitted as: how many lines its command writes, and how it exits by itself."""
+
+    lines: int
+    code: int
+
+    def log(self, attempt: int) -> bytes:
+        """The whole log of an attempt that runs to its end."""
+        return b"".join(b"%d: line %d\n" % (attempt, number) for number in range(1, self.lines + 1))
+
+
+def audit(db: Database, promises: dict[str, Promise], ledger: Ledger, marks: Path) -> Iterator[Finding]:
+    """Everything that is wrong. Machines that live are a finding, so call it when all jobs should be over."""
+    views = {view.id: view for view in reads.some(db, list(promises))}
+    for charge in ledger.charges:
+        if charge.ended is None:
+            yield Finding("leak", None, f"{charge.name} ({charge.uuid}) is still rented")
+    named = {item.instance_name for view in views.values() for item in view.attempts}
+    for charge in ledger.charges:
+        if charge.name not in named:
+            yield Finding("stray", None, f"{charge.name} ({charge.uuid}) belongs to no attempt")
+    for name, count in Counter(charge.name for charge in ledger.charges).items():
+        if count > 1:
+            yield Finding("rented twice", None, f"{count} machines were named {name}")
+    for job_id, promise in promises.items():
+        view = views[job_id]
+        if not view.final:
+            yield Finding("not final", job_id, f"it is {view.state}: {view.detail or view.reason}")
+            continue
+        for what in _moves(reads.history(db, job_id)):
+            yield Finding("transition", job_id, what)
+        yield from _runs(view, promise, marks)
+        for attempt in view.attempts:
+            yield from _log(db, view, attempt, promise, marks)
+            yield from _receipt(view, attempt, {charge.uuid: charge for charge in ledger.charges})
+
+
+def _moves(history: list[EventView]) -> Iterator[str]:
+    state: str | None = None
+    for event in history:
+        if event.from_state != state:
+            yield f"{event.event!r} came from {event.from_state}, but the job was {state}"
+        before = State(event.from_state) if event.from_state is not None else None
+        if (before, event.event, State(event.to_state)) not in _MOVES:
+            yield f"{event.event!r} moved it from {event.from_state} to {event.to_state}, which no row allows"
+        state = event.to_state
+
+
+def _marks(marks: Path, view: JobView, attempt: AttemptView) -> list[str]:
+    try:
+        return (marks / f"{view.id}.{attempt.number}").read_text().split()
+    except FileNotFoundError:
+        return []
+
+
+def _runs(view: JobView, promise: Promise, marks: Path) -> Iterator[Finding]:
+    """A command runs once in an attempt, and again only where the job asked for that."""
+    again = view.retries
+    for attempt in view.attempts:
+        starts = _marks(marks, view, attempt).count(STARTED)
+        if starts > 1:
+            yield Finding(
+                "ran twice", view.id, f"attempt {attempt.number} started its command {starts} times"
+            )
+        if starts and attempt is not view.attempts[-1]:
+            again -= 1
+            if again < 0 or attempt.outcome not in view.retry_on:
+                yield Finding(
+                    "ran twice",
+                    view.id,
+                    f"it was tried again after attempt {attempt.number}, {attempt.outcome}",
+                )
+    last = view.attempts[-1] if view.attempts else None
+    done = last is not None and ENDED in _marks(marks, view, last)
+    if view.exit_code == NOT_WHOLE:
+        yield Finding("files", view.id, "its folder or its secret was not what was submitted")
+    if view.state is State.SUCCEEDED and not (done and promise.code == 0):
+        yield Finding("wrong end", view.id, "it succeeded, and its command did not")
+    if view.exit_code is not None and view.exit_code == 0 and promise.code != 0:
+        yield Finding("wrong end", view.id, f"exit code 0, and its command exits with {promise.code}")
+
+
+def _log(
+    db: Database, view: JobView, attempt: AttemptView, promise: Promise, marks: Path
+) -> Iterator[Finding]:
+    """Each byte that is there is the right one, in its place; one that is sealed has them all."""
+    expected, at = promise.log(attempt.number), 0
+    for chunk in logs.stream(db, attempt.id):
+        if chunk.start != at:
+            yield Finding(
+                "log", view.id, f"attempt {attempt.number}: from byte {at} to {chunk.start} is nothing"
+            )
+        if chunk.data is not None and chunk.data != expected[chunk.start : chunk.start + chunk.size]:
+            yield Finding("log", view.id, f"attempt {attempt.number}: other bytes from {chunk.start} on")
+        at = chunk.start + chunk.size
+    if attempt.log_end == "sealed" and ENDED in _marks(marks, view, attempt) and at != len(expected):
+        yield Finding("log", view.id, f"attempt {attempt.number}: sealed at {at} of {len(expected)} bytes")
+    if attempt.log_end is None and STARTED in _marks(marks, view, attempt):
+        yield Finding("log", view.id, f"attempt {attempt.number}: nobody says whether its log is whole")
+
+
+def _receipt(view: JobView, attempt: AttemptView, bill: dict[str, Charge]) -> Iterator[Finding]:
+    """Never below the bill, and above it by a minute at most, unless it is marked as an estimate."""
+    if attempt.instance_uuid is None:
+        return
+    charge = bill.get(attempt.instance_uuid)
+    if charge is None:
+        yield Finding("receipt", view.id, f"attempt {attempt.number} was billed a machine that never was")
+    elif not charge.minutes <= attempt.minutes <= charge.minutes + 1 and not attempt.cost_estimated:
+        yield Finding(
+            "receipt",
+            view.id,
+            f"attempt {attempt.number}: {attempt.minutes} min, and {charge.minutes} on the bill",
+        )

@@ -1,0 +1,251 @@
+"""`python -P -m bench.chaos`: many jobs, everything goes wrong meanwhile, and then the books are audited.
+
+    --seed N       what goes wrong, when, and which jobs there are; printed, and by itself the time
+    --jobs N       how many
+    --embedded     the service of one computer on SQLite; else workers around PostgreSQL and Redis
+    --seeds N      so many runs, one after the other, from the seed on
+
+What happens at random is decided by the seed; what comes of it depends on the computer as well. Ends with 1
+where anything is found, after the story of each job that it was found about.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shlex
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from cryptography.fernet import Fernet
+
+from bench import breaking
+from bench.audit import NOT_WHOLE, Finding, Promise, audit
+from bench.breaking import Place
+from bench.farm import Farm, farm
+from bench.house import GPU
+from bench.servers import database, servers
+from jobs.spec import JobSpec
+from jobs.store import reads
+
+MACHINES = 12
+WORKERS = 3
+AT_ONCE = 3
+"""How many things go wrong at the same time, at most."""
+PAUSE_SECONDS = (0.1, 1.5)
+CALM_SECONDS = 240.0
+"""How long all jobs may take to be final once nothing goes wrong any more."""
+SETTINGS = {"RUNNER_BOOT_TIMEOUT": "30s", "RUNNER_API_RATE": "20"}
+
+
+@dataclass
+class Run:
+    """One run: what was submitted, what went wrong, and what was found."""
+
+    seed: int
+    happened: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    stories: dict[str, list[str]] = field(default_factory=dict)
+    attempts: int = 0
+    seconds: float = 0.0
+
+
+def run(seed: int, jobs: int, *, embedded: bool) -> Run:
+    """Submit, break, calm down, wait, audit."""
+    rng = random.Random(seed)
+    found, began = Run(seed), time.monotonic()
+    with _place(rng, embedded) as place, TemporaryDirectory(prefix="runner-marks-") as folder:
+        marks = Path(folder)
+        promises = _submit(place.farm, rng, jobs, marks)
+        breakers = [
+            threading.Thread(target=_break, args=(place, random.Random(f"{seed} {n}"), found), daemon=True)
+            for n in range(AT_ONCE)
+        ]
+        canceller = threading.Thread(target=_cancel, args=(place, random.Random(f"{seed} c"), list(promises)))
+        for thread in (*breakers, canceller):
+            thread.start()
+        _wait(place, len(promises) * 3 // 4, 30 + 3.0 * jobs)
+        place.over.set()
+        for thread in (*breakers, canceller):
+            thread.join()
+        place.farm.sim.faults.clear()
+        _wait(place, len(promises), CALM_SECONDS)
+        _until(lambda: not place.farm.sim.instances(), 60)
+        db = place.farm.client.database
+        found.findings = list(audit(db, promises, place.farm.sim.ledger(), marks))
+        for view in reads.some(db, list(promises)):
+            found.ends[f"{view.state} ({view.reason})"] += 1
+            found.attempts += len(view.attempts)
+        for job_id in {item.job_id for item in found.findings if item.job_id is not None}:
+            found.stories[job_id] = [
+                f"{event.at:%H:%M:%S.%f} {event.event}: {event.from_state} -> {event.to_state} "
+                f"({event.reason}; {event.detail}; {event.who})"
+                for event in reads.history(db, job_id)
+            ]
+        if found.findings:
+            print(place.farm.said(), file=sys.stderr)
+    found.seconds = time.monotonic() - began
+    return found
+
+
+@contextmanager
+def _place(rng: random.Random, embedded: bool) -> Iterator[Place]:
+    with ExitStack() as stack:
+        environ = dict(SETTINGS)
+        over = threading.Event()
+        if embedded:
+            built = stack.enter_context(farm(MACHINES, environ, boot_seconds=0.2))
+            place = Place(built, rng, over)
+        else:
+            postgres, redis = stack.enter_context(servers())
+            environ |= {
+                "RUNNER_DATABASE_URL": database(postgres),
+                "RUNNER_BROKER_URL": redis.url(),
+                "RUNNER_ARTIFACTS_URL": stack.enter_context(TemporaryDirectory(prefix="runner-store-")),
+                "RUNNER_SECRET_KEY": Fernet.generate_key().decode(),
+            }
+            built = stack.enter_context(farm(MACHINES, environ, boot_seconds=0.2))
+            place = Place(built, rng, over, postgres, redis, WORKERS)
+        built.start(place.workers)
+        yield place
+
+
+def _submit(built: Farm, rng: random.Random, count: int, marks: Path) -> dict[str, Promise]:
+    work = built.folder / "work dir"
+    work.mkdir()
+    (work / "data").write_bytes(rng.randbytes(300_000))
+    specs: list[JobSpec] = []
+    promises: list[Promise] = []
+    for _ in range(count):
+        promise = Promise(lines=rng.randint(1, 400), code=rng.choice([0, 0, 0, 0, 3]))
+        specs.append(_spec(rng, promise, marks, work))
+        promises.append(promise)
+    return {job.id: promise for job, promise in zip(built.client.submit_many(specs), promises, strict=True)}
+
+
+def _spec(rng: random.Random, promise: Promise, marks: Path, work: Path) -> JobSpec:
+    """A job that writes its lines, leaves its marks, and may want files, a secret, or another try."""
+    mark = f"{shlex.quote(str(marks))}/$RUNNER_JOB_ID.$RUNNER_ATTEMPT"
+    pause = rng.choice([0, 0.01, 0.02])
+    lines = f'i=0; while [ $i -lt {promise.lines} ]; do i=$((i+1)); echo "$RUNNER_ATTEMPT: line $i"'
+    lines += f"; sleep {pause}; done" if pause else "; done"
+    command = f"echo started >>{mark}; {lines}; echo ended >>{mark}; exit {promise.code}"
+    spec: dict[str, Any] = {"command": command, "gpu": GPU, "max_cost": 5, "max_runtime": "10m"}
+    if rng.random() < 0.3:
+        spec |= {"workdir": work, "output": "data"}
+        spec["command"] = f"cmp -s data {shlex.quote(str(work))}/data || exit {NOT_WHOLE}; {command}"
+    if rng.random() < 0.2:
+        spec["secret"] = {"TOKEN": "swordfish"}
+        spec["command"] = f'[ "$TOKEN" = swordfish ] || exit {NOT_WHOLE}; {spec["command"]}'
+    if rng.random() < 0.3:
+        spec |= {"retries": 2, "retry_on": "lost"}
+    return cast("JobSpec", spec)
+
+
+def _break(place: Place, rng: random.Random, found: Run) -> None:
+    """One thing after the other, until it is over."""
+    mine = Place(place.farm, rng, place.over, place.postgres, place.redis, place.workers)
+    while not place.over.is_set():
+        what = rng.choice(breaking.ALL)
+        with _one_at_a_time(what.__name__):
+            try:
+                what(mine)
+            except Exception as error:  # noqa: BLE001 - what is broken already cannot always be broken again
+                found.happened[f"{what.__name__}: {type(error).__name__}"] += 1
+            else:
+                found.happened[what.__name__] += 1
+        mine.pause(*PAUSE_SECONDS)
+
+
+_locks: dict[str, threading.Lock] = {what.__name__: threading.Lock() for what in breaking.ALL}
+_TOGETHER = {"killed_worker": "workers", "stopped_worker": "workers"}
+
+
+@contextmanager
+def _one_at_a_time(name: str) -> Iterator[None]:
+    """Two of a kind would undo each other's."""
+    with _locks.setdefault(_TOGETHER.get(name, name), threading.Lock()):
+        yield
+
+
+def _cancel(place: Place, rng: random.Random, job_ids: list[str]) -> None:
+    """Somebody changes his mind about some of them, now and then."""
+    for job_id in rng.sample(job_ids, len(job_ids) // 8):
+        place.over.wait(rng.uniform(0.5, 6))
+        if place.over.is_set():
+            return
+        _patiently(lambda job_id=job_id: place.farm.client.get(job_id).cancel())
+
+
+def _patiently(call: Any) -> Any:
+    """The database may be away for a moment; that is a part of it."""
+    from jobs.errors import DatabaseError
+
+    for _ in range(50):
+        try:
+            return call()
+        except DatabaseError:
+            time.sleep(0.2)
+    return call()
+
+
+def _wait(place: Place, count: int, seconds: float) -> None:
+    """Until so many jobs are final, or the time is over; then the audit has something to say."""
+    _until(lambda: _finals(place) >= count, seconds)
+
+
+def _finals(place: Place) -> int:
+    counts: Mapping[Any, int] = _patiently(lambda: reads.counts(place.farm.client.database))
+    return sum(number for state, number in counts.items() if state.final)
+
+
+def _until(condition: Any, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.5)
+
+
+def report(found: Run, jobs: int) -> None:
+    """What came of it, for a person."""
+    print(f"seed {found.seed}: {jobs} jobs, {found.attempts} attempts, {found.seconds:.0f} s")
+    print(f"  what went wrong: {', '.join(f'{n} {what}' for what, n in sorted(found.happened.items()))}")
+    print(f"  how they ended: {', '.join(f'{n} {what}' for what, n in sorted(found.ends.items()))}")
+    print(f"  findings: {len(found.findings)}")
+    for item in found.findings:
+        print(f"    {item.kind}: {f'job {item.job_id}: ' if item.job_id else ''}{item.what}")
+    for job_id, story in found.stories.items():
+        print(f"  the story of {job_id}:")
+        for line in story:
+            print(f"    {line}")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Run them; 1 where anything was found."""
+    parser = argparse.ArgumentParser(prog="bench.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=100)
+    parser.add_argument("--embedded", action="store_true")
+    given = parser.parse_args()
+    bad = 0
+    for seed in range(given.seed, given.seed + given.seeds):
+        print(f"seed {seed} ...", file=sys.stderr, flush=True)
+        found = run(seed, given.jobs, embedded=given.embedded)
+        report(found, given.jobs)
+        bad += bool(found.findings)
+    print(f"{given.seeds - bad} of {given.seeds} runs without a finding")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
