@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a newcomer needs; both bring what they need into .venv.
 # Only python3 (3.11 or later) and make have to be there already.
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full bench picture lint types imports check lock clean
+.PHONY: demo test test-full bench chaos picture lint types imports check lock clean
 
 # Each of the many processes that the tests start would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,6 +26,10 @@ test-full: .venv/ready
 
 bench: .venv/ready
 	@$(PY) -m bench $(NAMES)
+
+# Everything goes wrong at random while 100 jobs run, ten times over; then the books are audited.
+chaos: .venv/ready
+	@$(PY) -m bench.chaos --jobs 100 --seeds 10
 
 lint: .venv/ready
 	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .

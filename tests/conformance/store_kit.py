@@ -186,6 +186,7 @@ class World:
         cause: str = "exit_code",
         exit_code: int | None = 0,
         with_outputs: bool = False,
+        log_end: str | None = None,
     ) -> None:
         """The exit record of a job that runs."""
         attempts.finish(
@@ -198,6 +199,7 @@ class World:
             detail="over",
             exit_code=exit_code,
             with_outputs=with_outputs,
+            log_end=log_end,
         )
 
     # The account, as its listing shows it.
