@@ -192,6 +192,8 @@ class _Talk:
             word = self._word(at)
             if not word.get("wait"):
                 return word
+            if self._interrupted():
+                raise Broken
 
     def waiting(self) -> Iterator[dict[str, Any]]:
         """The words that have come, without waiting for more."""

@@ -193,9 +193,10 @@ def _mark(path: str) -> list[Any]:
 
 
 def _set_mark(path: str, mark: list[Any]) -> None:
-    with open(path + ".new", "w", encoding="ascii") as file:
+    new = f"{path}.{os.getpid()}"
+    with open(new, "w", encoding="ascii") as file:
         json.dump(mark, file)
-    os.replace(path + ".new", path)
+    os.replace(new, path)
 
 
 def send(home: str) -> None:
