@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy import select
+
+from jobs.models import Instance
 from jobs.states import TABLE, State
 from jobs.store import logs, reads
 from jobs.store.database import Database
@@ -20,6 +24,14 @@ from runner.sim.ledger import Charge, Ledger
 STARTED, ENDED = "started", "ended"
 NOT_WHOLE = 9
 """With this code a command ends that does not find its files, or its secret, as they were submitted."""
+SEEN_AGAIN = "seen again after it was gone"
+GIVEN_UP = "a stray of a deploy that was given up"
+DIFFERS = "incomplete: the log differs from what the machine wrote"
+REASONS = frozenset(
+    {"exit_code", "lost", "boot_timeout", "deploy_failed", "upload_failed", "cancelled_by_user", None}
+)
+"""How an attempt may end here; None where nothing was rented."""
+CLOCKS_DIFFER = timedelta(seconds=1)
 _MOVES = {(row.state, row.event.value, row.next) for row in TABLE}
 
 
@@ -44,8 +56,22 @@ class Promise:
         return b"".join(b"%d: line %d\n" % (attempt, number) for number in range(1, self.lines + 1))
 
 
-def audit(db: Database, promises: dict[str, Promise], ledger: Ledger, marks: Path) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class Done:
+    """What was done to machines, by their uuids: no finding is a finding where that is the reason.
+
+    *harmed*: they were lost, or what ran there was. *damaged*: somebody wrote into their logs.
+    """
+
+    harmed: set[str] = field(default_factory=set)
+    damaged: set[str] = field(default_factory=set)
+
+
+def audit(
+    db: Database, promises: dict[str, Promise], ledger: Ledger, marks: Path, done: Done
+) -> Iterator[Finding]:
     """Everything that is wrong. Machines that live are a finding, so call it when all jobs should be over."""
+    yield from _machines(db, ledger)
     views = {view.id: view for view in reads.some(db, list(promises))}
     for charge in ledger.charges:
         if charge.ended is None:
@@ -66,8 +92,36 @@ def audit(db: Database, promises: dict[str, Promise], ledger: Ledger, marks: Pat
             yield Finding("transition", job_id, what)
         yield from _runs(view, promise, marks)
         for attempt in view.attempts:
-            yield from _log(db, view, attempt, promise, marks)
+            yield from _log(db, view, attempt, promise, marks, attempt.instance_uuid in done.damaged)
+            yield from _end(view, attempt, done)
             yield from _receipt(view, attempt, {charge.uuid: charge for charge in ledger.charges})
+
+
+def _machines(db: Database, ledger: Ledger) -> Iterator[Finding]:
+    """What we believed of machines, and when, against when they really ended."""
+    ended = {charge.uuid: charge.ended for charge in ledger.charges}
+    with db.read() as session:
+        rows = session.execute(select(Instance)).scalars().all()
+    for row in rows:
+        if row.uuid not in ended:
+            continue
+        end = ended[row.uuid]
+        if row.gone_at is not None and (end is None or row.gone_at < end - CLOCKS_DIFFER):
+            yield Finding("taken for gone", row.job_id, f"{row.name} at {row.gone_at}, and it lived")
+        if row.doomed_why == SEEN_AGAIN:
+            yield Finding("taken for alive", row.job_id, f"{row.name}, though it was gone")
+        if row.doomed_why == GIVEN_UP:
+            yield Finding("given up", row.job_id, f"{row.name} was there, and another one was rented")
+
+
+def _end(view: JobView, attempt: AttemptView, done: Done) -> Iterator[Finding]:
+    """Whether there was any reason for the end that an attempt is said to have had."""
+    if attempt.outcome == "lost" and attempt.instance_uuid not in done.harmed:
+        yield Finding(
+            "lost for nothing", view.id, f"attempt {attempt.number}: nothing happened to its machine"
+        )
+    if attempt.outcome not in REASONS:
+        yield Finding("wrong end", view.id, f"attempt {attempt.number} ended by {attempt.outcome}")
 
 
 def _moves(history: list[EventView]) -> Iterator[str]:
@@ -116,9 +170,14 @@ def _runs(view: JobView, promise: Promise, marks: Path) -> Iterator[Finding]:
 
 
 def _log(
-    db: Database, view: JobView, attempt: AttemptView, promise: Promise, marks: Path
+    db: Database, view: JobView, attempt: AttemptView, promise: Promise, marks: Path, damaged: bool
 ) -> Iterator[Finding]:
-    """Each byte that is there is the right one, in its place; one that is sealed has them all."""
+    """Each byte that is there is the right one, in its place; one that is sealed has them all.
+
+    Where the machine's own copy was *damaged*, that must be said.
+    """
+    if damaged and attempt.log_end == DIFFERS:
+        return
     expected, at = promise.log(attempt.number), 0
     for chunk in logs.stream(db, attempt.id):
         if chunk.start != at:

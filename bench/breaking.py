@@ -5,14 +5,21 @@ from __future__ import annotations
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
 from bench.farm import Farm
+from jobs.store import doom
+from jobs.store.leases import LEASE
 from tests.servers import Postgres, Redis
+
+LAG_SECONDS = 5.0
+"""Longer than what `bench.unprotected` makes of the listing's lag."""
 
 
 @dataclass
@@ -22,9 +29,24 @@ class Place:
     farm: Farm
     rng: random.Random
     over: threading.Event
+    folder: Path
     postgres: Postgres | None = None
     redis: Redis | None = None
     workers: int = 1
+    harmed: set[str] = field(default_factory=set)
+    """The uuids of the machines that were lost, or lost what ran there."""
+    damaged: set[str] = field(default_factory=set)
+    """The uuids of the machines whose logs were changed behind their backs."""
+
+    @property
+    def clock(self) -> Path:
+        """What the workers go by: how many seconds their walls' clocks are off."""
+        return self.folder / "clock"
+
+    @property
+    def freeze(self) -> Path:
+        """While it is there, a process stops itself at the point that its run is about."""
+        return self.folder / "freeze"
 
     def pause(self, least: float, most: float) -> None:
         self.over.wait(self.rng.uniform(least, most))
@@ -36,6 +58,14 @@ class Place:
         """The uuid of some machine that lives."""
         found = sorted(machine.uuid for machine in self.farm.sim.instances())
         return self.rng.choice(found) if found else None
+
+    def until(self, condition: Callable[[], object], seconds: float) -> bool:
+        """Wait for something; False where it is over before, or does not come."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if self.over.wait(0.05) or time.monotonic() > end:
+                return False
+        return True
 
 
 def storm(place: Place) -> None:
@@ -98,6 +128,20 @@ def stopped_worker(place: Place) -> None:
             process.send_signal(signal.SIGCONT)
 
 
+def overtaken_worker(place: Place) -> None:
+    """SIGSTOP for longer than a lease, of one that attends to jobs; when it goes on, others attend to them."""
+    owners = [held.owner for held in place.farm.running().values()]
+    busy = [one for one in place.farm.processes() if place.farm.owner(one) in owners]
+    if not busy:
+        return
+    process = place.rng.choice(busy)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        place.until(lambda: False, LEASE.total_seconds() + 5)
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
 def flushed_broker(place: Place) -> None:
     """All bells are lost."""
     if place.redis is not None:
@@ -118,6 +162,13 @@ def restarted_database(place: Place) -> None:
         place.postgres.restart()
 
 
+def jumped_clock(place: Place) -> None:
+    """The wall clocks of all workers are set, by up to an hour, and set right again."""
+    place.clock.write_text(str(place.rng.uniform(-3600, 3600)))
+    place.pause(1, 6)
+    place.clock.write_text("0")
+
+
 def cut_connection(place: Place) -> None:
     """The SSH connections to one machine break."""
     if (uuid := place.machine()) is not None:
@@ -135,6 +186,7 @@ def refused_connections(place: Place) -> None:
 def vanished_machine(place: Place) -> None:
     """As a spot machine does."""
     if (uuid := place.machine()) is not None:
+        place.harmed.add(uuid)
         with suppress(KeyError):
             place.farm.sim.vanish(uuid)
 
@@ -142,6 +194,7 @@ def vanished_machine(place: Place) -> None:
 def restarted_machine(place: Place) -> None:
     """Everything that ran there is gone."""
     if (uuid := place.machine()) is not None:
+        place.harmed.add(uuid)
         with suppress(KeyError):
             place.farm.sim.restart(uuid)
 
@@ -168,11 +221,105 @@ def partial_list(place: Place) -> None:
     place.farm.sim.faults.listing_partial = place.rng.randint(1, 2)
 
 
+def no_questions(place: Place) -> None:
+    """No machine can be asked for by its uuid, for a while."""
+    rule = place.farm.sim.faults.add(operation="getInstance", status=503)
+    place.pause(2, 6)
+    _remove(place, rule)
+
+
+def unlisted_deploys(place: Place) -> None:
+    """Deploys that worked, of which nobody is told, not even by the listing for a while."""
+    place.farm.sim.faults.listing_lag_seconds = 3
+    rule = place.farm.sim.faults.add(operation="deployInstance", kind="lost")
+    place.pause(3, 6)
+    _remove(place, rule)
+    place.farm.sim.faults.listing_lag_seconds = 0
+
+
+def doubtful_lists(place: Place) -> None:
+    """Listings without some of the machines, and no machine can be asked for."""
+    place.farm.sim.faults.listing_partial = 4
+    no_questions(place)
+
+
+def damaged_log(place: Place) -> None:
+    """A byte of a log changes on its machine, before anybody has read it."""
+    if (uuid := place.machine()) is None:
+        return
+    sim = place.farm.sim
+    try:
+        sim.set_ssh(uuid, "refuse")
+        sim.drop_ssh(uuid)
+        place.until(lambda: False, 0.5)  # what is written from now on has not been read
+        for log in sim.machine(uuid).home.glob(".gpu-job-runner/*/run/log"):
+            with log.open("r+b") as file:
+                size = file.seek(0, 2)
+                place.until(lambda: file.seek(0, 2) > size, 2)  # noqa: B023 - called at once
+                if file.seek(0, 2) > size:
+                    file.seek(size)
+                    file.write(b"#")
+                    place.damaged.add(uuid)
+    except (KeyError, OSError):  # it has ended meanwhile
+        pass
+    finally:
+        with suppress(KeyError):
+            sim.set_ssh(uuid, None)
+
+
+def frozen_holder(place: Place) -> None:
+    """Who attends to a job stops in the middle of a write, and goes on when another one does."""
+    if place.farm.running():
+        _frozen(place, cause=lambda: _cut_all(place))
+
+
+def frozen_leader(place: Place) -> None:
+    """Who leads stops between a listing and what it writes of it, while all that it saw there ends."""
+    if not place.farm.running():
+        return
+
+    def meanwhile() -> None:
+        for job in place.farm.client.jobs(limit=100):
+            job.cancel()
+        place.until(lambda: not place.farm.sim.instances(), 60)
+        place.until(lambda: not doom.instances(place.farm.client.database), 30)
+        time.sleep(LAG_SECONDS)
+
+    _frozen(place, meanwhile=meanwhile)
+
+
 def many_bells(place: Place) -> None:
     """Bells that were rung before, all again and in another order."""
     ids = [job.id for job in place.farm.client.jobs(limit=100)] * 2
     place.rng.shuffle(ids)
     place.farm.client.ring(ids)
+
+
+def _frozen(
+    place: Place, cause: Callable[[], None] = lambda: None, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    """Stop one process at the point that the run is about, for longer than a lease."""
+    place.freeze.touch()
+    try:
+        cause()
+        if not place.until(lambda: not place.freeze.exists(), 30):
+            return
+        place.farm.sim.faults.ssh = "ok"
+        place.until(lambda: False, LEASE.total_seconds() + 3)
+        meanwhile()
+    finally:
+        place.freeze.unlink(missing_ok=True)
+        place.farm.sim.faults.ssh = "ok"
+        for process in place.farm.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+
+
+def _cut_all(place: Place) -> None:
+    place.farm.sim.faults.ssh = "refuse"
+    for machine in place.farm.sim.instances():
+        with suppress(KeyError):
+            place.farm.sim.drop_ssh(machine.uuid)
 
 
 ALL: tuple[Callable[[Place], None], ...] = (
@@ -187,6 +334,7 @@ ALL: tuple[Callable[[Place], None], ...] = (
     flushed_broker,
     restarted_broker,
     restarted_database,
+    jumped_clock,
     cut_connection,
     refused_connections,
     vanished_machine,
@@ -195,8 +343,12 @@ ALL: tuple[Callable[[Place], None], ...] = (
     lagging_list,
     empty_list,
     partial_list,
+    no_questions,
+    unlisted_deploys,
+    doubtful_lists,
     many_bells,
 )
+"""All that may happen at any time. The others are for runs about one protection."""
 
 
 def _remove(place: Place, rule: object) -> None:

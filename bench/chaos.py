@@ -4,6 +4,9 @@
     --jobs N       how many
     --embedded     the service of one computer on SQLite; else workers around PostgreSQL and Redis
     --seeds N      so many runs, one after the other, from the seed on
+    --workers N    how many of them, by default 3
+    --only A,B     what may go wrong, by the names in `bench.breaking`; by default everything
+    --about NAME   go for one protection (see `bench.unprotected`), with --without in its absence
 
 What happens at random is decided by the seed; what comes of it depends on the computer as well. Ends with 1
 where anything is found, after the story of each job that it was found about.
@@ -17,30 +20,35 @@ import shlex
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from cryptography.fernet import Fernet
 
-from bench import breaking
-from bench.audit import NOT_WHOLE, Finding, Promise, audit
+from bench import breaking, unprotected
+from bench.audit import NOT_WHOLE, Done, Finding, Promise, audit
 from bench.breaking import Place
 from bench.farm import Farm, farm
 from bench.house import GPU
 from bench.servers import database, servers
+from bench.unprotected import Protection
 from jobs.spec import JobSpec
+from jobs.states import State
 from jobs.store import reads
 
-MACHINES = 12
+MACHINES, FEW = 12, 3
+"""How many there are; few where a run is about one protection, so that jobs begin and end all the time."""
 WORKERS = 3
 AT_ONCE = 3
 """How many things go wrong at the same time, at most."""
 PAUSE_SECONDS = (0.1, 1.5)
+PAUSES = (0, 0.01, 0.02)
 CALM_SECONDS = 240.0
 """How long all jobs may take to be final once nothing goes wrong any more."""
 SETTINGS = {"RUNNER_BOOT_TIMEOUT": "30s", "RUNNER_API_RATE": "20"}
@@ -59,29 +67,41 @@ class Run:
     seconds: float = 0.0
 
 
-def run(seed: int, jobs: int, *, embedded: bool) -> Run:
+@dataclass(frozen=True)
+class Plan:
+    """What a run is: how many jobs, on what, and what goes wrong. *about*: the protection that it is for."""
+
+    jobs: int = 100
+    embedded: bool = False
+    workers: int = WORKERS
+    faults: Sequence[Callable[[Place], None]] = breaking.ALL
+    about: str | None = None
+    without: bool = False
+
+    @property
+    def protection(self) -> Protection | None:
+        return None if self.about is None else unprotected.ALL[self.about]
+
+    @property
+    def pauses(self) -> Sequence[float]:
+        """How long a command may rest between two of its lines, in seconds."""
+        return PAUSES if self.protection is None else self.protection.pauses
+
+
+def run(seed: int, plan: Plan) -> Run:
     """Submit, break, calm down, wait, audit."""
     rng = random.Random(seed)
     found, began = Run(seed), time.monotonic()
-    with _place(rng, embedded) as place, TemporaryDirectory(prefix="runner-marks-") as folder:
+    with _place(rng, plan) as place, TemporaryDirectory(prefix="runner-marks-") as folder:
         marks = Path(folder)
-        promises = _submit(place.farm, rng, jobs, marks)
-        breakers = [
-            threading.Thread(target=_break, args=(place, random.Random(f"{seed} {n}"), found), daemon=True)
-            for n in range(AT_ONCE)
-        ]
-        canceller = threading.Thread(target=_cancel, args=(place, random.Random(f"{seed} c"), list(promises)))
-        for thread in (*breakers, canceller):
-            thread.start()
-        _wait(place, len(promises) * 3 // 4, 30 + 3.0 * jobs)
-        place.over.set()
-        for thread in (*breakers, canceller):
-            thread.join()
-        place.farm.sim.faults.clear()
+        promises = _submit(place.farm, rng, plan, marks)
+        _break_all(place, seed, plan, found, list(promises))
         _wait(place, len(promises), CALM_SECONDS)
         _until(lambda: not place.farm.sim.instances(), 60)
         db = place.farm.client.database
-        found.findings = list(audit(db, promises, place.farm.sim.ledger(), marks))
+        done = Done(place.harmed, place.damaged)
+        found.findings = list(audit(db, promises, place.farm.sim.ledger(), marks, done))
+        found.findings += _outputs(place.farm, list(promises))
         for view in reads.some(db, list(promises)):
             found.ends[f"{view.state} ({view.reason})"] += 1
             found.attempts += len(view.attempts)
@@ -91,21 +111,57 @@ def run(seed: int, jobs: int, *, embedded: bool) -> Run:
                 f"({event.reason}; {event.detail}; {event.who})"
                 for event in reads.history(db, job_id)
             ]
-        if found.findings:
+        if found.findings and not plan.without:
             print(place.farm.said(), file=sys.stderr)
     found.seconds = time.monotonic() - began
     return found
 
 
+def _break_all(place: Place, seed: int, plan: Plan, found: Run, job_ids: list[str]) -> None:
+    """Several things at a time go wrong until most jobs are over, and people cancel some meanwhile."""
+    at_once = AT_ONCE if plan.about is None else 1
+    threads = [
+        threading.Thread(target=_break, args=(place, random.Random(f"{seed} {n}"), plan, found), daemon=True)
+        for n in range(at_once)
+    ]
+    if plan.about is None:
+        threads.append(
+            threading.Thread(target=_cancel, args=(place, random.Random(f"{seed} c"), job_ids), daemon=True)
+        )
+    for thread in threads:
+        thread.start()
+    _wait(place, len(job_ids) * 3 // 4, 30 + 3.0 * len(job_ids))
+    place.over.set()
+    for thread in threads:
+        thread.join()
+    place.farm.sim.faults.clear()
+
+
+def _outputs(built: Farm, job_ids: list[str]) -> Iterator[Finding]:
+    """What a job says that it brought back is there, and is what its command left."""
+    data = (built.folder / "work dir" / "data").read_bytes()
+    for view in reads.some(built.client.database, job_ids):
+        state = view.attempts[-1].outputs_state if view.state is State.SUCCEEDED else None
+        if not (state or {}).get("complete"):
+            continue
+        target = built.folder / "outputs" / view.id
+        built.client.get(view.id).download(target)
+        if (target / "data").read_bytes() != data:
+            yield Finding("outputs", view.id, "other bytes came back than its command left")
+
+
 @contextmanager
-def _place(rng: random.Random, embedded: bool) -> Iterator[Place]:
+def _place(rng: random.Random, plan: Plan) -> Iterator[Place]:
     with ExitStack() as stack:
         environ = dict(SETTINGS)
-        over = threading.Event()
-        if embedded:
-            built = stack.enter_context(farm(MACHINES, environ, boot_seconds=0.2))
-            place = Place(built, rng, over)
-        else:
+        place = partial(Place, rng=rng, over=threading.Event(), workers=1 if plan.embedded else plan.workers)
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="runner-chaos-")))
+        environ |= {"CHAOS_CLOCK": str(folder / "clock"), "CHAOS_FREEZE": str(folder / "freeze")}
+        if plan.about is not None:
+            environ["CHAOS_PROTECTION"] = plan.about
+        if plan.without:
+            environ["CHAOS_WITHOUT"] = "yes"
+        if not plan.embedded:
             postgres, redis = stack.enter_context(servers())
             environ |= {
                 "RUNNER_DATABASE_URL": database(postgres),
@@ -113,29 +169,30 @@ def _place(rng: random.Random, embedded: bool) -> Iterator[Place]:
                 "RUNNER_ARTIFACTS_URL": stack.enter_context(TemporaryDirectory(prefix="runner-store-")),
                 "RUNNER_SECRET_KEY": Fernet.generate_key().decode(),
             }
-            built = stack.enter_context(farm(MACHINES, environ, boot_seconds=0.2))
-            place = Place(built, rng, over, postgres, redis, WORKERS)
-        built.start(place.workers)
-        yield place
+            place = partial(place, postgres=postgres, redis=redis)
+        machines = MACHINES if plan.about is None else FEW
+        built = stack.enter_context(farm(machines, environ, boot_seconds=0.2, module="bench.served"))
+        found = place(farm=built, folder=folder)
+        built.start(found.workers)
+        yield found
 
 
-def _submit(built: Farm, rng: random.Random, count: int, marks: Path) -> dict[str, Promise]:
+def _submit(built: Farm, rng: random.Random, plan: Plan, marks: Path) -> dict[str, Promise]:
     work = built.folder / "work dir"
     work.mkdir()
     (work / "data").write_bytes(rng.randbytes(300_000))
     specs: list[JobSpec] = []
     promises: list[Promise] = []
-    for _ in range(count):
+    for _ in range(plan.jobs):
         promise = Promise(lines=rng.randint(1, 400), code=rng.choice([0, 0, 0, 0, 3]))
-        specs.append(_spec(rng, promise, marks, work))
+        specs.append(_spec(rng, promise, rng.choice(plan.pauses), marks, work))
         promises.append(promise)
     return {job.id: promise for job, promise in zip(built.client.submit_many(specs), promises, strict=True)}
 
 
-def _spec(rng: random.Random, promise: Promise, marks: Path, work: Path) -> JobSpec:
+def _spec(rng: random.Random, promise: Promise, pause: float, marks: Path, work: Path) -> JobSpec:
     """A job that writes its lines, leaves its marks, and may want files, a secret, or another try."""
     mark = f"{shlex.quote(str(marks))}/$RUNNER_JOB_ID.$RUNNER_ATTEMPT"
-    pause = rng.choice([0, 0.01, 0.02])
     lines = f'i=0; while [ $i -lt {promise.lines} ]; do i=$((i+1)); echo "$RUNNER_ATTEMPT: line $i"'
     lines += f"; sleep {pause}; done" if pause else "; done"
     command = f"echo started >>{mark}; {lines}; echo ended >>{mark}; exit {promise.code}"
@@ -151,11 +208,11 @@ def _spec(rng: random.Random, promise: Promise, marks: Path, work: Path) -> JobS
     return cast("JobSpec", spec)
 
 
-def _break(place: Place, rng: random.Random, found: Run) -> None:
+def _break(place: Place, rng: random.Random, plan: Plan, found: Run) -> None:
     """One thing after the other, until it is over."""
-    mine = Place(place.farm, rng, place.over, place.postgres, place.redis, place.workers)
+    mine = replace(place, rng=rng)
     while not place.over.is_set():
-        what = rng.choice(breaking.ALL)
+        what = rng.choice(plan.faults)
         with _one_at_a_time(what.__name__):
             try:
                 what(mine)
@@ -166,14 +223,14 @@ def _break(place: Place, rng: random.Random, found: Run) -> None:
         mine.pause(*PAUSE_SECONDS)
 
 
-_locks: dict[str, threading.Lock] = {what.__name__: threading.Lock() for what in breaking.ALL}
-_TOGETHER = {"killed_worker": "workers", "stopped_worker": "workers"}
+_locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+_TOGETHER = dict.fromkeys(("killed_worker", "stopped_worker", "jumped_clock"), "workers")
 
 
 @contextmanager
 def _one_at_a_time(name: str) -> Iterator[None]:
-    """Two of a kind would undo each other's."""
-    with _locks.setdefault(_TOGETHER.get(name, name), threading.Lock()):
+    """Two of a kind would undo each other's; a service that begins while the clock is wrong believes it."""
+    with _locks[_TOGETHER.get(name, name)]:
         yield
 
 
@@ -231,20 +288,38 @@ def report(found: Run, jobs: int) -> None:
 
 def main() -> int:
     """Run them; 1 where anything was found."""
-    parser = argparse.ArgumentParser(prog="bench.chaos", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="bench.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--embedded", action="store_true")
+    parser.add_argument("--only", type=_faults)
+    parser.add_argument("--about", choices=sorted(unprotected.ALL))
+    parser.add_argument("--without", action="store_true")
     given = parser.parse_args()
+    if given.without and given.about is None:
+        parser.error("--without needs --about NAME")
+    faults = unprotected.ALL[given.about].faults if given.about is not None else breaking.ALL
+    plan = Plan(given.jobs, given.embedded, given.workers, given.only or faults, given.about, given.without)
     bad = 0
     for seed in range(given.seed, given.seed + given.seeds):
         print(f"seed {seed} ...", file=sys.stderr, flush=True)
-        found = run(seed, given.jobs, embedded=given.embedded)
+        found = run(seed, plan)
         report(found, given.jobs)
         bad += bool(found.findings)
     print(f"{given.seeds - bad} of {given.seeds} runs without a finding")
     return 1 if bad else 0
+
+
+def _faults(text: str) -> list[Callable[[Place], None]]:
+    known = {what.__name__: what for what in breaking.ALL}
+    try:
+        return [known[name] for name in text.split(",")]
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(f"no fault {error}; there are: {', '.join(known)}") from None
 
 
 if __name__ == "__main__":

@@ -42,9 +42,11 @@ class Held:
 class Farm:
     """One account, one home of whoever submits, and the workers, each with a home of its own."""
 
-    def __init__(self, folder: Path, sim: Simulator, client: Client, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, sim: Simulator, client: Client, environ: Mapping[str, str], module: str
+    ) -> None:
         self.folder, self.sim, self.client = folder, sim, client
-        self._environ = environ
+        self._environ, self._module = environ, module
         self._workers: list[subprocess.Popen[bytes]] = []
 
     def start(self, count: int = 1, **environ: str) -> list[psutil.Process]:
@@ -72,7 +74,7 @@ class Farm:
         ours["RUNNER_SSH_KEY"] = str(self.folder / "home" / "ssh" / "id_ed25519")
         with (self.folder / "workers.log").open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-P", "-m", "runner", "up" if alone else "worker"],
+                [sys.executable, "-P", "-m", self._module, "up" if alone else "worker"],
                 env={**self._environ, **ours, **environ},
                 cwd=home,
                 stdin=subprocess.DEVNULL,
@@ -146,11 +148,17 @@ class Farm:
 
 @contextmanager
 def farm(
-    machines: int, environ: Mapping[str, str], *, stock: int | None = None, boot_seconds: float = 0.2
+    machines: int,
+    environ: Mapping[str, str],
+    *,
+    stock: int | None = None,
+    boot_seconds: float = 0.2,
+    module: str = "runner",
 ) -> Iterator[Farm]:
     """Build it, and leave nothing behind: no process, no folder, whatever happens inside.
 
     *machines*: how many may be rented at once. *stock*: how many of them there are, by default enough.
+    *module*: what is run as `runner`.
     """
     product = Product(GPU, "1x L40 (48GB)", 86, machines if stock is None else stock)
     config = SimConfig(boot_seconds=boot_seconds, products=(product,))
@@ -168,7 +176,7 @@ def farm(
         options = {name: environ.get(f"RUNNER_{name.upper()}") for name in names}
         given = {key: value for key, value in options.items() if value is not None}
         with Client(home=home, api_url=sim.url, **given) as client:
-            built = Farm(folder, sim, client, {**clean_environ(), **ours, **environ})
+            built = Farm(folder, sim, client, {**clean_environ(), **ours, **environ}, module)
             try:
                 yield built
             finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
-from bench.audit import Promise, audit
+from bench.audit import DIFFERS, GIVEN_UP, SEEN_AGAIN, Done, Promise, audit
+from jobs.models import Attempt, Instance
 from jobs.states import State
 from jobs.store import logs
 from jobs.store.logs import Append
@@ -18,6 +20,7 @@ from tests.conformance.store_kit import World, submit
 SECOND = timedelta(seconds=1)
 PROMISE = Promise(lines=2, code=0)
 """What a job of these tests writes, and how it exits."""
+UNTOUCHED = Done()
 
 
 class Books:
@@ -37,17 +40,23 @@ class Books:
             world.settle()
         attempt = world.show(self.job_id).attempts[0]
         assert attempt.instance_uuid is not None
-        begun = datetime.now(UTC)
+        now = world.clock.now
         self.charge = Charge(
-            attempt.instance_uuid, attempt.instance_name, "p", 1, begun, begun + SECOND, attempt.minutes
+            attempt.instance_uuid, attempt.instance_name, "p", 1, now - SECOND, now, attempt.minutes
         )
 
     def mark(self, *words: str) -> None:
         (self.marks / f"{self.job_id}.1").write_text("\n".join(words))
 
-    def found(self, *charges: Charge, promise: Promise = PROMISE) -> list[str]:
+    def change(self, table: type, **values: object) -> None:
+        """As if a process without one of the protections had written that."""
+        with self.world.db.write() as session:
+            session.execute(update(table).values(**values))
+
+    def found(self, *charges: Charge, promise: Promise = PROMISE, done: Done = UNTOUCHED) -> list[str]:
         ledger = Ledger(charges or (self.charge,))
-        return [item.kind for item in audit(self.world.db, {self.job_id: promise}, ledger, self.marks)]
+        findings = audit(self.world.db, {self.job_id: promise}, ledger, self.marks, done)
+        return [item.kind for item in findings]
 
 
 @pytest.fixture
@@ -62,7 +71,25 @@ def test_what_is_as_it_should_be_is_no_finding(books: Books) -> None:
 
 
 def test_a_machine_that_is_still_rented(books: Books) -> None:
-    assert books.found(replace(books.charge, ended=None)) == ["leak"]
+    assert books.found(replace(books.charge, ended=None)) == ["taken for gone", "leak"]
+
+
+def test_a_machine_that_was_called_gone_too_early(books: Books) -> None:
+    assert books.found(replace(books.charge, ended=books.charge.started + 90 * SECOND)) == ["taken for gone"]
+
+
+@pytest.mark.parametrize(("why", "kind"), [(SEEN_AGAIN, "taken for alive"), (GIVEN_UP, "given up")])
+def test_a_machine_that_was_believed_to_be_what_it_was_not(books: Books, why: str, kind: str) -> None:
+    books.change(Instance, doomed_why=why)
+    assert books.found() == [kind]
+
+
+def test_an_end_without_a_reason(books: Books) -> None:
+    books.change(Attempt, outcome="lost")
+    assert books.found() == ["lost for nothing"]
+    assert books.found(done=Done(harmed={books.charge.uuid})) == []
+    books.change(Attempt, outcome="host_key")
+    assert books.found() == ["wrong end"]
 
 
 def test_a_machine_that_nobody_knows(books: Books) -> None:
@@ -98,7 +125,14 @@ def test_bytes_that_are_not_those_of_the_command(books: Books) -> None:
     assert books.found(promise=Promise(lines=1, code=0))[0] == "log"
 
 
+def test_bytes_that_somebody_changed_on_the_machine_are_to_be_told(books: Books) -> None:
+    done, other = Done(damaged={books.charge.uuid}), Promise(lines=1, code=0)
+    assert books.found(promise=other, done=done)[0] == "log"
+    books.change(Attempt, log_end=DIFFERS)
+    assert books.found(promise=other, done=done) == []
+
+
 def test_a_job_that_is_not_final(world: World, tmp_path: Path) -> None:
     job_id = submit(world.db)
-    (finding,) = audit(world.db, {job_id: PROMISE}, Ledger(()), tmp_path)
+    (finding,) = audit(world.db, {job_id: PROMISE}, Ledger(()), tmp_path, Done())
     assert (finding.kind, finding.job_id) == ("not final", job_id)
