@@ -153,12 +153,11 @@ def _runs(view: JobView, promise: Promise, marks: Path) -> Iterator[Finding]:
             )
         if starts and attempt is not view.attempts[-1]:
             again -= 1
-            if again < 0 or attempt.outcome not in view.retry_on:
-                yield Finding(
-                    "ran twice",
-                    view.id,
-                    f"it was tried again after attempt {attempt.number}, {attempt.outcome}",
-                )
+            # One that got the order to start and was never heard of again counts as lost.
+            cause = "lost" if attempt.outcome == "boot_timeout" else attempt.outcome
+            if again < 0 or cause not in view.retry_on:
+                what = f"again after attempt {attempt.number}, {cause}; it may {view.retries} times for"
+                yield Finding("ran twice", view.id, f"it was tried {what} {view.retry_on}")
     last = view.attempts[-1] if view.attempts else None
     done = last is not None and ENDED in _marks(marks, view, last)
     if view.exit_code == NOT_WHOLE:

@@ -20,6 +20,8 @@ from tests.servers import Postgres, Redis
 
 LAG_SECONDS = 5.0
 """Longer than what `bench.unprotected` makes of the listing's lag."""
+OVERTAKEN_SECONDS = 28.0
+"""For so long a frozen process is away: another has its leases, and patience with it would be over."""
 
 
 @dataclass
@@ -59,12 +61,13 @@ class Place:
         found = sorted(machine.uuid for machine in self.farm.sim.instances())
         return self.rng.choice(found) if found else None
 
-    def until(self, condition: Callable[[], object], seconds: float) -> bool:
-        """Wait for something; False where it is over before, or does not come."""
+    def until(self, condition: Callable[[], object], seconds: float, *, to_the_end: bool = False) -> bool:
+        """Wait for something; False where it does not come, or all is over before: but for *to_the_end*."""
         end = time.monotonic() + seconds
         while not condition():
-            if self.over.wait(0.05) or time.monotonic() > end:
+            if time.monotonic() > end or (self.over.is_set() and not to_the_end):
                 return False
+            time.sleep(0.05)
         return True
 
 
@@ -129,7 +132,7 @@ def stopped_worker(place: Place) -> None:
 
 
 def overtaken_worker(place: Place) -> None:
-    """SIGSTOP for longer than a lease, of one that attends to jobs; when it goes on, others attend to them."""
+    """SIGSTOP for longer than a lease, of one with jobs; when it goes on, others attend to them."""
     owners = [held.owner for held in place.farm.running().values()]
     busy = [one for one in place.farm.processes() if place.farm.owner(one) in owners]
     if not busy:
@@ -137,7 +140,7 @@ def overtaken_worker(place: Place) -> None:
     process = place.rng.choice(busy)
     process.send_signal(signal.SIGSTOP)
     try:
-        place.until(lambda: False, LEASE.total_seconds() + 5)
+        place.until(lambda: False, LEASE.total_seconds() + 5, to_the_end=True)
     finally:
         process.send_signal(signal.SIGCONT)
 
@@ -281,8 +284,7 @@ def frozen_leader(place: Place) -> None:
     def meanwhile() -> None:
         for job in place.farm.client.jobs(limit=100):
             job.cancel()
-        place.until(lambda: not place.farm.sim.instances(), 60)
-        place.until(lambda: not doom.instances(place.farm.client.database), 30)
+        place.until(lambda: not doom.instances(place.farm.client.database), 60, to_the_end=True)
         time.sleep(LAG_SECONDS)
 
     _frozen(place, meanwhile=meanwhile)
@@ -305,7 +307,7 @@ def _frozen(
         if not place.until(lambda: not place.freeze.exists(), 30):
             return
         place.farm.sim.faults.ssh = "ok"
-        place.until(lambda: False, LEASE.total_seconds() + 3)
+        place.until(lambda: False, OVERTAKEN_SECONDS, to_the_end=True)
         meanwhile()
     finally:
         place.freeze.unlink(missing_ok=True)

@@ -41,7 +41,8 @@ from workers.cloud.client import Cloud
 from workers.steps import run
 
 SHORT_LAG = timedelta(seconds=3)
-SHORT_PATIENCE = timedelta(seconds=8)
+SHORT_PATIENCE = timedelta(seconds=25)
+"""With a machine that nobody reaches: longer than a lease and the next holder's first words with it."""
 DOOM_SECONDS = 2.0
 
 
