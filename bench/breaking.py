@@ -9,19 +9,21 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
 
 from bench.farm import Farm
-from jobs.store import doom
+from jobs.store import doom, leases
 from jobs.store.leases import LEASE
 from tests.servers import Postgres, Redis
 
 LAG_SECONDS = 5.0
 """Longer than what `bench.unprotected` makes of the listing's lag."""
 OVERTAKEN_SECONDS = 28.0
-"""For so long a frozen process is away: another has its leases, and patience with it would be over."""
+"""For so long a frozen holder is away: another has its leases, and patience with a machine is over."""
+MOMENT = timedelta(seconds=2)
 
 
 @dataclass
@@ -273,7 +275,7 @@ def damaged_log(place: Place) -> None:
 def frozen_holder(place: Place) -> None:
     """Who attends to a job stops in the middle of a write, and goes on when another one does."""
     if place.farm.running():
-        _frozen(place, cause=lambda: _cut_all(place))
+        _frozen(place, OVERTAKEN_SECONDS, cause=lambda: _cut_all(place))
 
 
 def frozen_leader(place: Place) -> None:
@@ -287,7 +289,7 @@ def frozen_leader(place: Place) -> None:
         place.until(lambda: not doom.instances(place.farm.client.database), 60, to_the_end=True)
         time.sleep(LAG_SECONDS)
 
-    _frozen(place, meanwhile=meanwhile)
+    _frozen(place, seconds=LEASE.total_seconds() + 3, meanwhile=meanwhile)
 
 
 def many_bells(place: Place) -> None:
@@ -298,7 +300,10 @@ def many_bells(place: Place) -> None:
 
 
 def _frozen(
-    place: Place, cause: Callable[[], None] = lambda: None, meanwhile: Callable[[], None] = lambda: None
+    place: Place,
+    seconds: float,
+    cause: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Stop one process at the point that the run is about, for longer than a lease."""
     place.freeze.touch()
@@ -307,7 +312,7 @@ def _frozen(
         if not place.until(lambda: not place.freeze.exists(), 30):
             return
         place.farm.sim.faults.ssh = "ok"
-        place.until(lambda: False, OVERTAKEN_SECONDS, to_the_end=True)
+        place.until(lambda: False, seconds, to_the_end=True)
         meanwhile()
     finally:
         place.freeze.unlink(missing_ok=True)
@@ -315,6 +320,15 @@ def _frozen(
         for process in place.farm.processes():
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGCONT)
+        went_on = place.farm.client.database.clock()
+        place.until(lambda: _all_heard(place, went_on + MOMENT), 30, to_the_end=True)
+
+
+def _all_heard(place: Place, since: datetime) -> bool:
+    """Whether all that live have been heard of since then: what one had in hand, it has written."""
+    heard = {worker.pid: worker.heartbeat_at for worker in leases.workers(place.farm.client.database)}
+    pids = [process.pid for process in place.farm.processes()]
+    return all(pid in heard and heard[pid] > since for pid in pids)
 
 
 def _cut_all(place: Place) -> None:

@@ -249,7 +249,7 @@ class Outputs:
         except ArtifactError as error:
             sentence = sentence or str(error)
         files.over(self._ctx.db, self._work, self._lease, came, sentence)
-        log.info("attempt %s: outputs: %s", self._work.attempt_id, sentence or f"all of them, {came}")
+        log.info("attempt %s: outputs: %s", self._work.attempt_id, sentence or "all of them are here")
         if came is not None:
             self._let_go()
 
