@@ -25,6 +25,14 @@ ARRANGEMENTS = ("service", "openssh", "workers")
 IN_FULL = ("service", "workers")
 TOKEN = f"guard-{os.urandom(8).hex()}"
 
+HANGS_UP = """#!/bin/sh
+process=$$
+while [ "$process" -gt 1 ]; do
+    case $(cat /proc/$process/comm) in sshd*) exec kill -9 "$process" ;; esac
+    process=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$process/status)
+done
+"""
+
 Guarded = Callable[..., Installation]
 
 
@@ -128,6 +136,21 @@ def test_without_password_logins_it_is_sudo_that_counts(make: Make) -> None:
     done = installation.final(installation.submit("true"))
     why_not = "there is no sudo without a password on the machine"
     assert (done["state"], _ends_itself(done)) == ("succeeded", {"at": None, "why_not": why_not})
+
+
+@pytest.mark.arrangements("openssh")
+def test_a_machine_that_hangs_up_at_it_runs_the_job_without(make: Make) -> None:
+    """Whoever asks for sudo loses the connection, each time."""
+    config = SimConfig(boot_seconds=2.0, more_tokens=(TOKEN,), password_login=False)
+    installation = make(config, RUNNER_GUARD_TOKEN=TOKEN)
+    installation.up()
+    job = installation.submit("echo done")
+    wait_until(installation.sim.instances, what="a machine")
+    (_machine(installation).folder / "bin" / "sudo").write_text(HANGS_UP)
+    done = installation.final(job)
+    assert done["state"] == "succeeded", done
+    why_not = "the connection was lost each time that it was told to"
+    assert _ends_itself(done) == {"at": None, "why_not": why_not}
 
 
 def test_who_takes_the_first_key_gives_no_token(guarded: Guarded) -> None:

@@ -29,6 +29,8 @@ from workers.supervisor import guard_payload
 NO_SSHD = pytest.mark.skipif(not find_sshd(), reason="NOT TESTED AGAINST OpenSSH: sshd is not installed")
 TOKEN = f"guard-{os.urandom(8).hex()}-that-nobody-may-see"
 LONG = 3600.0
+ON_ONE = pytest.mark.parametrize("account", [False], indirect=True, ids=["sim"])
+"""What the kind of the SSH server has no part in."""
 
 
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=NO_SSHD)], ids=["sim", "openssh"])
@@ -153,6 +155,7 @@ def test_one_that_was_killed_is_followed_by_another(host: Host) -> None:
     assert _due(host) >= due
 
 
+@ON_ONE
 def test_it_tries_again_until_the_machine_ends(host: Host) -> None:
     """After an error, a connection that is cut, and a call that was accepted and had no effect."""
     host.sim.faults.add(Rule(operation="terminateInstances", status=503, times=1))
@@ -192,6 +195,17 @@ def test_without_python_it_says_so(host: Host) -> None:
     (programs / "sudo").write_text("#!/bin/sh\ncase $* in *python3*) exit 1 ;; esac\n")
     with host.connect() as machine, pytest.raises(BadAnswer, match="there is no python3 on the machine"):
         machine.may_be_armed()
+
+
+@ON_ONE
+@pytest.mark.full
+def test_a_sudo_that_hangs_is_given_up(host: Host) -> None:
+    """And the connection stands: the job goes on over it."""
+    (host.sim.machine(host.uuid).folder / "bin" / "sudo").write_text("#!/bin/sh\nexec sleep 600\n")
+    with host.connect() as machine:
+        with pytest.raises(BadAnswer, match="sudo does not answer"):
+            machine.may_be_armed()
+        assert machine.alive
 
 
 def test_no_error_repeats_what_the_machine_says_to_it(host: Host) -> None:
@@ -240,6 +254,7 @@ class _Answers:
         self.server.server_close()
 
 
+@ON_ONE
 def test_after_a_refused_connection_and_a_redirection(host: Host) -> None:
     """The token goes to the API's own address and nowhere else; a call names the one machine."""
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 ACCEPT_NEW = "RUNNER_HOST_KEYS=accept-new lets its host key go unverified"
 UNVERIFIED = "its host key is not verified"
+HANGS = "the connection was lost each time that it was told to"
+TRIES = 3
+"""A machine that hangs at this must still be attended to, by the same attendant, without a guard."""
 
 
 def arm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control) -> bool:
@@ -37,14 +40,16 @@ def arm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control
     if token is None or work.uuid is None:
         return True
     told = work.guard is not None and bool(work.guard.get("told"))
-    why_not = _untrusted(ctx, work)
+    why_not = _untrusted(ctx, work) or (HANGS if control.broke_at_arming >= TRIES else None)
     if why_not is None:
+        control.broke_at_arming += 1
         try:
             if not door.keys_only(ctx, work, machine, control):
                 return False
             machine.may_be_armed()
             told = True
             _tell(ctx, work, lease, machine, token, work.uuid)
+            control.broke_at_arming = 0
             return True
         except HostKeyMismatch:
             raise
@@ -52,6 +57,7 @@ def arm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control
             if not machine.alive:
                 raise Unreachable(str(error)) from error
             why_not = str(error)
+        control.broke_at_arming = 0
     _unarmed(ctx, work, lease, why_not, told=told)
     return True
 

@@ -94,7 +94,8 @@ def claim(attempt: str, due: float, tell: int) -> float:
             time.sleep(0.01)
         os.ftruncate(record, 0)
         os.pwrite(record, f"{os.getpid()} {due}\n".encode("ascii"), 0)
-        os.write(tell, b"armed\n")  # before the next one may take our place
+        with contextlib.suppress(OSError):  # who asked may be gone, and we go on
+            os.write(tell, b"armed\n")  # before the next one may take our place
         os.close(tell)
     return due
 
@@ -143,7 +144,11 @@ def terminate(url: str, token: str, uuid: str) -> int:
         connection = http.client.HTTPSConnection(place.netloc, timeout=CALL_SECONDS, context=context)
     else:  # a loopback address: the settings take no other one
         connection = http.client.HTTPConnection(place.netloc, timeout=CALL_SECONDS)
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "application/json",
+        "User-Agent": "gpu-job-runner",
+    }
     signal.signal(signal.SIGALRM, too_long)  # an answer that drips in would hold up the next call for ever
     signal.alarm(CALL_SECONDS)
     try:
