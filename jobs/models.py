@@ -195,6 +195,7 @@ class Attempt(Base):
     stop_cause: Mapped[str | None] = mapped_column(String(30))
     stop_ordered_at: Mapped[datetime | None]
     unreachable_since: Mapped[datetime | None]
+    guard: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # whether it ends itself
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     log_end: Mapped[str | None] = mapped_column(Text)  # 'sealed', or what is missing
     outputs_seconds: Mapped[int] = mapped_column(BigInteger, server_default="0")  # reserved before its expiry

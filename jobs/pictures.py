@@ -66,9 +66,19 @@ def _attempt_json(view: AttemptView) -> dict[str, Any]:
         "log_bytes": view.log_bytes,
         "log": view.log_end,
         "host_key": view.host_key_check,
+        "ends_itself": _guard_json(view),
         "leak_suspected": view.leak_suspected,
         "outputs": _outputs_json(view),
     }
+
+
+def _guard_json(view: AttemptView) -> dict[str, Any] | None:
+    """Null where no machine was to end itself."""
+    if view.guard is None:
+        return None
+    at = view.guard.get("at")
+    when = None if at is None else time_text(datetime.fromisoformat(at))
+    return {"at": when, "why_not": view.guard.get("why_not")}
 
 
 def _outputs_json(view: AttemptView) -> dict[str, Any] | None:

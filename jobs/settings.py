@@ -70,6 +70,7 @@ class Settings:
     artifacts_url: str | None
     notify_url: Secret | None
     retention: int | None
+    guard_token: Secret | None
     sources: Mapping[str, str] = field(repr=False, compare=False, default_factory=dict)
 
     @property
@@ -213,6 +214,7 @@ _SETTINGS: Mapping[str, _Setting] = {
     "artifacts_url": _Setting("RUNNER_ARTIFACTS_URL", None, values.read_artifacts_url),
     "notify_url": _Setting("RUNNER_NOTIFY_URL", None, values.read_notify_url, Secret.reveal),
     "retention": _Setting("RUNNER_RETENTION", None, values.read_retention, "{}s".format),
+    "guard_token": _Setting("RUNNER_GUARD_TOKEN", None, values.read_token, Secret.reveal),
 }
 """Each field of Settings but ``home``, which says where the file with the others lies."""
 
@@ -291,7 +293,8 @@ def _home_file(home: Path) -> dict[str, object]:
         raise InvalidSettings(
             f"{file} holds {_names(unknown)}, which is no setting; there are: {', '.join(sorted(known))}."
         )
-    if _SETTINGS["api_token"].key in content and stat.S_IMODE(file.stat().st_mode) & 0o077:
+    tokens = {_SETTINGS[name].key for name in ("api_token", "guard_token")}
+    if tokens & content.keys() and stat.S_IMODE(file.stat().st_mode) & 0o077:
         raise InvalidSettings(f"{file} holds a token and may be read by others; run: chmod 600 '{file}'")
     return content
 

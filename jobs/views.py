@@ -42,6 +42,7 @@ class AttemptView:
     log_bytes: int
     log_end: str | None
     host_key_check: str | None
+    guard: Mapping[str, Any] | None
     leak_suspected: bool
     outputs: str | None
     outputs_state: Mapping[str, Any] | None

@@ -35,6 +35,7 @@ from jobs.store.schema import open_database
 from jobs.values import fingerprint
 from jobs.views import WorkerView
 from runner import serving
+from runner.wake import Wakefulness
 
 if TYPE_CHECKING:
     from workers.app import Engine
@@ -178,7 +179,8 @@ def serve(
             assert idle_seconds is not None
             _leave_when_idle(engine, db, idle_seconds)
 
-        worker.work(beside=None if idle_seconds is None else leave_when_idle, say_what_lives=True)
+        with Wakefulness(db):
+            worker.work(beside=None if idle_seconds is None else leave_when_idle, say_what_lives=True)
 
 
 def start_in_background(settings: Settings, *, idle: bool = True, new_account: bool = False) -> Running:

@@ -21,6 +21,7 @@ from runner import daemon
 from runner.present import count, span
 
 if TYPE_CHECKING:
+    from workers.cloud.gate import Gate
     from workers.cloud.shapes import Listing
 
 API_SECONDS = 20.0
@@ -215,6 +216,7 @@ def _cloud(settings: Settings, db: Database | None) -> Iterator[Finding]:
             yield Finding("API", False, str(error), "The token could not be checked; try again later.")
             return
         yield Finding("token", True, f"accepted by {settings.api_url}")
+        yield from _guarded("guard", lambda: _guard(settings, gate))
         try:
             listing = cloud.list_instances(deadline_s=API_SECONDS)
             yield _clock(listing, db)
@@ -222,6 +224,26 @@ def _cloud(settings: Settings, db: Database | None) -> Iterator[Finding]:
                 yield _account(settings, db, listing)
         except RunnerError as error:
             yield Finding("database" if isinstance(error, DatabaseError) else "account", False, str(error))
+
+
+def _guard(settings: Settings, gate: Gate) -> Finding:
+    """The token that machines end themselves with. Whether it may terminate, only a terminate would show."""
+    if settings.guard_token is None:
+        return Finding("guard", True, "RUNNER_GUARD_TOKEN is not set: no machine ends itself")
+    if settings.host_keys == "accept-new":
+        detail = "no machine gets it, because RUNNER_HOST_KEYS is accept-new"
+        return Finding("guard", False, detail, "Unset RUNNER_HOST_KEYS, or RUNNER_GUARD_TOKEN.")
+    if settings.guard_token == settings.api_token:
+        return Finding("guard", True, "it is the API token itself; one of its own could be revoked alone")
+    from workers.cloud.client import Cloud
+
+    with Cloud(settings.api_url, settings.guard_token, gate=gate) as cloud:
+        try:
+            cloud.list_instances(deadline_s=API_SECONDS)
+        except InvalidToken:
+            mend = "Make a new API token, and set RUNNER_GUARD_TOKEN to it."
+            return Finding("guard", False, "RUNNER_GUARD_TOKEN is refused: no machine can end itself", mend)
+    return Finding("guard", True, "accepted, and not the API token")
 
 
 def _clock(listing: Listing, db: Database | None) -> Finding:

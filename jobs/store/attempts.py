@@ -54,6 +54,7 @@ class Work:
     deadline_at: datetime | None
     deadline_cause: str | None
     unreachable_since: datetime | None
+    guard: dict[str, Any] | None
     deploy_ordered_at: datetime | None
     go_ordered_at: datetime | None
     stop_cause: str | None
@@ -87,6 +88,12 @@ class Work:
         """Whether secrets or files go to the machine, or come from it: then it must prove that it is ours."""
         files = self.workdir is not None or self.resumes is not None or bool(self.output_globs)
         return files or self.secrets is not None
+
+    @property
+    def confided(self) -> bool:
+        """Whether the machine may know secrets or a token by now: then what it says stands in no error."""
+        told = self.guard is not None and bool(self.guard.get("told"))
+        return told or (self.secrets is not None and self.go_ordered_at is not None)
 
 
 def load(db: Database, attempt_id: str) -> Work | None:
@@ -124,6 +131,7 @@ def load(db: Database, attempt_id: str) -> Work | None:
             deadline_at=attempt.deadline_at,
             deadline_cause=attempt.deadline_cause,
             unreachable_since=attempt.unreachable_since,
+            guard=attempt.guard,
             deploy_ordered_at=attempt.deploy_ordered_at,
             go_ordered_at=attempt.go_ordered_at,
             stop_cause=attempt.stop_cause,
@@ -332,7 +340,7 @@ def finish(
 ) -> None:
     """The attempt's end, and the doom of its machine with it; *with_outputs*: after these have come."""
     if cause not in CAUSES:  # a machine's own words are not ours to trust
-        cause, detail = "lost", detail if work.secrets is not None else f"{detail} ({cause})"
+        cause, detail = "lost", detail if work.secrets or work.confided else f"{detail} ({cause})"
     with db.write() as session:
         now = db.now(session)
         attempt: dict[str, Any] = {"exit_code": exit_code, "retryable": retryable}

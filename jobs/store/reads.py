@@ -224,6 +224,7 @@ def _attempt(attempt: Attempt, instance: Instance, charge: meter.Charge, now: da
         log_bytes=attempt.log_bytes,
         log_end=attempt.log_end,
         host_key_check=attempt.host_key_check,
+        guard=attempt.guard,
         leak_suspected=meter.leak_suspected(instance, now),
         outputs=attempt.outputs,
         outputs_state=attempt.outputs_state,

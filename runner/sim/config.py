@@ -93,13 +93,14 @@ class SimConfig:
     SSH and of startup. *openssh* puts OpenSSH's own `sshd` before each machine, not the built-in server;
     logins are then as the current user, whose password is never taken, and `ssh_drop_after_bytes` does not
     work.
-    Each cloud makes tokens of its own unless they are given.
+    Each cloud makes tokens of its own unless they are given; *more_tokens* may do everything too.
     """
 
     port: int = 0
     boot_seconds: float = 2.0
     token: str = field(default_factory=_new_token)
     read_only_token: str = field(default_factory=_new_token)
+    more_tokens: tuple[str, ...] = ()
     folder: Path | None = None
     products: tuple[Product, ...] = field(default_factory=default_products)
     images: tuple[Image, ...] = field(default_factory=default_images)

@@ -166,12 +166,13 @@ class Api:
         return body
 
     def _rights(self, request: Request) -> bool | None:
-        """True for the full token, False for the read-only one, None for neither."""
+        """True for a token that may do everything, False for the read-only one, None for neither."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer":
             return None
         config = self.cloud.config
-        if hmac.compare_digest(token.encode(), config.token.encode()):
+        full = (config.token, *config.more_tokens)
+        if any(hmac.compare_digest(token.encode(), one.encode()) for one in full):
             return True
         return False if hmac.compare_digest(token.encode(), config.read_only_token.encode()) else None
 

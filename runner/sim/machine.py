@@ -131,7 +131,7 @@ class Machine:
             self.set_phase("failed")
             return
         self._boots += 1
-        self.system.start()
+        self.system.boot()
         self.set_phase("ready")
         self.keep(self._vanish_later())
         delay = self.faults.ssh_delay_seconds
@@ -222,6 +222,7 @@ class Machine:
             "TMPDIR": str(self.folder / "tmp"),
             "RN_HOST_KEYS": str(self.host_key_folder),
             "RN_SSHD": str(self.system.ssh),
+            "RN_RUN": str(self.system.run),
             processes.MARKER: self.uuid,
         }
 

@@ -1,18 +1,22 @@
 """The part of a simulated machine's system that says who may log in: sshd's configuration, sudo, systemctl.
 
-A machine is only a folder of whoever runs the simulation, so `/etc/ssh` is a folder beside its home, which
-`RN_SSHD` names in its environment, and `sudo` and `systemctl` are small programs that come first in its PATH:
-nothing that is called there reaches the real ones. As on the real thing a change of the configuration counts
-from the next reload, which only root may ask for.
+A machine is only a folder of whoever runs the simulation, so `/etc/ssh` and `/run` are folders beside its
+home, which `RN_SSHD` and `RN_RUN` name in its environment, and `sudo` and `systemctl` are small programs that
+come first in its PATH: nothing that is called there reaches the real ones. As on the real thing a change of
+the configuration counts from the next reload, which only root may ask for.
 """
 
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Literal
 
 Sudo = Literal["works", "refused"]
+
+KEPT = ("RN_HOST_KEYS", "RN_SSHD", "RN_RUN", "RN_SIM_INSTANCE")
+"""What makes the processes of a machine its own."""
 
 # As Ubuntu 22.04 ships it, as far as it tells of logins.
 MAIN = """Include /etc/ssh/sshd_config.d/*.conf
@@ -23,6 +27,7 @@ PrintMotd no
 CLOUD_INIT = "PasswordAuthentication {}\n"
 STAYS_ON = "Match all\n    PasswordAuthentication yes\n"
 
+# Of the environment nothing else comes through, as on the real thing.
 SUDO = """#!/bin/sh
 while :; do
     case ${1-} in
@@ -31,7 +36,7 @@ while :; do
     *) break ;;
     esac
 done
-SUDO_USER=$(id -un) exec "$@"
+exec env -i PATH="$PATH" HOME="$HOME" SUDO_USER="$(id -un)" @KEPT@ "$@"
 """
 SUDO_REFUSED = """#!/bin/sh
 echo "sudo: a password is required" >&2
@@ -54,6 +59,7 @@ class System:
     """The files of one machine. *folder* is the machine's own, outside of its home."""
 
     def __init__(self, folder: Path, *, password_login: bool, sudo: Sudo, stays_on: bool) -> None:
+        self.run = folder / "run"
         self.ssh, self.programs = folder / "etc ssh", folder / "bin"
         self.in_force = folder / "sshd_in_force"
         self._wanted = folder / "reload"
@@ -62,12 +68,18 @@ class System:
             path.mkdir(mode=0o700)
         (self.ssh / "sshd_config").write_text(MAIN + (STAYS_ON if stays_on else ""))
         (parts / "50-cloud-init.conf").write_text(CLOUD_INIT.format("yes" if password_login else "no"))
-        self._program("sudo", SUDO_REFUSED if sudo == "refused" else SUDO)
+        kept = " ".join(f'"{name}=${name}"' for name in KEPT)
+        self._program("sudo", SUDO_REFUSED if sudo == "refused" else SUDO.replace("@KEPT@", kept))
         self._program("systemctl", SYSTEMCTL.format(reload=shlex.quote(str(self._wanted))))
         self.start()
 
+    def boot(self) -> None:
+        """The machine begins a life: /run is empty, and the server starts."""
+        shutil.rmtree(self.run, ignore_errors=True)
+        self.start()
+
     def start(self) -> None:
-        """The server reads its configuration, as it does at each boot."""
+        """The server reads its configuration, as it does when it starts."""
         self._wanted.unlink(missing_ok=True)
         lines: list[str] = []
         for line in _lines(self.ssh / "sshd_config"):

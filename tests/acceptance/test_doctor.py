@@ -62,6 +62,20 @@ def test_a_clock_that_is_wrong_and_one_that_was_set_too_late(
     assert "start the service again" in (found.mend or "")
 
 
+def test_the_guard_token(installation: Installation) -> None:
+    found = _examined(installation)["guard"]
+    assert (found.ok, found.detail) == (True, "RUNNER_GUARD_TOKEN is not set: no machine ends itself")
+    found = _examined(installation, RUNNER_GUARD_TOKEN=installation.sim.token)["guard"]
+    assert (found.ok, "could be revoked alone" in found.detail) == (True, True)
+    found = _examined(installation, RUNNER_GUARD_TOKEN=installation.sim.read_only_token)["guard"]
+    assert (found.ok, found.detail) == (True, "accepted, and not the API token")
+    found = _examined(installation, RUNNER_GUARD_TOKEN="revoked")["guard"]
+    assert (found.ok, found.mend) == (False, "Make a new API token, and set RUNNER_GUARD_TOKEN to it.")
+    token = {"RUNNER_GUARD_TOKEN": installation.sim.token, "RUNNER_HOST_KEYS": "accept-new"}
+    found = _examined(installation, **token)["guard"]
+    assert (found.ok, "no machine gets it" in found.detail) == (False, True)
+
+
 def test_a_notification_that_waits_for_long(installation: Installation) -> None:
     found = _examined(installation)["notify"]
     assert (found.ok, found.detail) == (True, "RUNNER_NOTIFY_URL is not set")

@@ -29,6 +29,7 @@ VALUE = f"hf_{MARK}-a-value-that-nobody-may-see"
 SECOND = f"two words, 'quoted'\nand {MARK} in a second line"
 TELLS = 'printf %s "$HF_TOKEN$WANDB_API_KEY" | sha256sum | cut -c1-64'
 DIGEST = sha256((VALUE + SECOND).encode()).hexdigest().encode() + b"\n"
+Factory = pytest.TempPathFactory
 WAITS = "until [ -e go-on ]; do sleep 0.05; done"
 """So that a test can look around while it runs."""
 
@@ -73,6 +74,33 @@ def test_it_is_in_the_environment_of_the_command_and_nowhere_else(trusting: Inst
         kept = connection.execute(text("SELECT count(*) FROM jobs WHERE secrets IS NOT NULL"))
         assert kept.scalar() == 0, "deleted with the end of the job"
     trusting.nothing_left()
+
+
+GUARD = f"guard-{MARK}-of-the-whole-account"
+
+
+def test_the_guard_token_is_in_no_place_either(
+    make: Make, arrangement: str, tmp_path_factory: Factory
+) -> None:
+    """While the machine has it, and afterwards; here it is in the file that it is read from."""
+    file = tmp_path_factory.mktemp("elsewhere") / "guard_token"
+    file.write_text(GUARD)
+    config = SimConfig(boot_seconds=0.2, more_tokens=(GUARD,))
+    installation = make(config, RUNNER_GUARD_TOKEN_FILE=str(file))
+    installation.up()
+    job = installation.submit(f"{WAITS}; echo done", name="one that ends itself")
+    running = installation.until(job, "running", "failed")
+    attempt = running["attempts"][0]
+    assert attempt["ends_itself"] == {"at": attempt["expires_at"], "why_not": None}, running
+    (machine,) = installation.sim.instances()
+    guards = [p for p in installation.sim.processes(machine.uuid) if p.cmdline()[-1:] == ["guard"]]
+    assert len(guards) == 1, "the machine has it"
+    assert _where_it_is(installation, job, GUARD) == []
+    _go_on(installation)
+    assert installation.final(job)["state"] == "succeeded"
+    assert _where_it_is(installation, job, GUARD) == []
+    assert "guard" in installation.ok("doctor")
+    installation.nothing_left()
 
 
 @pytest.mark.arrangements(full=("service", "openssh"))
@@ -164,17 +192,17 @@ def _go_on(installation: Installation) -> None:
     (work / "go-on").touch()
 
 
-def _where_it_is(installation: Installation, job: str) -> list[str]:
-    """Where any of the values is and must not be."""
-    needles = _needles()
+def _where_it_is(installation: Installation, job: str, *values: str) -> list[str]:
+    """Where any of the *values*, by default the two secrets, is and must not be."""
+    needles = _needles(values or (VALUE, SECOND))
     places = _places(installation, job)
     return [where for where, content in places if any(needle in content for needle in needles)]
 
 
-def _needles() -> list[bytes]:
+def _needles(values: tuple[str, ...]) -> list[bytes]:
     """The values as they are, and as base64 holds them wherever in a text they begin."""
     found = []
-    for value in (VALUE.encode(), SECOND.encode()):
+    for value in (each.encode() for each in values):
         found.append(value)
         found += [b64encode(b"\0" * lead + value)[4 if lead else 0 : -4] for lead in range(3)]
     return found

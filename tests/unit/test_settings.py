@@ -319,14 +319,15 @@ def test_a_secret_shows_itself_to_nobody(home: Path) -> None:
         vars(secret)
 
 
-def test_a_token_in_a_file_that_others_may_read_is_refused(home: Path) -> None:
+@pytest.mark.parametrize("key", ["massed_compute_api_key", "guard_token"])
+def test_a_token_in_a_file_that_others_may_read_is_refused(home: Path, key: str) -> None:
     for mode in (0o640, 0o604, 0o666):
-        file = write(home, f'massed_compute_api_key = "{TOKEN}"\n', mode)
+        file = write(home, f'{key} = "{TOKEN}"\n', mode)
         with pytest.raises(InvalidSettings) as error:
             load(home)
         assert TOKEN not in refused(error, f"chmod 600 '{file}'")
-    write(home, f'massed_compute_api_key = "{TOKEN}"\n')
-    assert load(home).api_token == Secret(TOKEN)
+    write(home, f'{key} = "{TOKEN}"\n')
+    assert Secret(TOKEN) in (load(home).api_token, load(home).guard_token)
     write(home, 'fleet = "open"\n', 0o644)
     assert load(home).fleet == "open", "without a token there is nothing to hide"
 

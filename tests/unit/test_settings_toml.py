@@ -80,6 +80,7 @@ def test_a_working_folder_holds_defaults_of_jobs_only(tmp_path: Path, home: Path
     "key",
     [
         "massed_compute_api_key",
+        "guard_token",
         "api_url",
         "database_url",
         "broker_url",

@@ -7,16 +7,20 @@ the machine says makes no sense. All may be called from any thread, and ``close`
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from workers.ssh import channel
 from workers.ssh.channel import Answer, Channel
 from workers.ssh.errors import BadAnswer, printable
 from workers.ssh.wire import Wire
 from workers.supervisor import (
+    NO_PYTHON,
+    NO_SUDO,
+    SLOW_SUDO,
     GoAnswer,
     MachineState,
     UnreadableAnswer,
+    guard_line,
     keys_only_script,
     parse_attestations,
     parse_go,
@@ -27,6 +31,12 @@ from workers.supervisor import (
 
 QUESTION_SECONDS = 20.0
 START_SECONDS = 60.0
+UNGUARDED = {
+    NO_SUDO: "there is no sudo without a password on the machine",
+    SLOW_SUDO: "sudo does not answer on the machine",
+    NO_PYTHON: "there is no python3 on the machine",
+}
+"""What the statuses of the line that starts a guard mean. The machine's own words might repeat the token."""
 UNSAID = "what it says is not shown, because it knows secrets"
 
 T = TypeVar("T")
@@ -80,6 +90,20 @@ class Machine:
         answer = self._run("sh", stdin=keys_only_script().encode("ascii"))
         if answer.status != 0:
             raise self._failed("logins by password could not be switched off", answer)
+
+    def may_be_armed(self) -> None:
+        """Raises BadAnswer, in words of ours, where the machine could not start a guard."""
+        self._guard("look", b"")
+
+    def arm(self, payload: bytes) -> None:
+        """Start the guard with ``guard_payload``. Any number of times. Raises BadAnswer, in words of ours."""
+        self.discreet = True
+        self._guard("start", payload)
+
+    def _guard(self, verb: Literal["look", "start"], stdin: bytes) -> None:
+        answer = self._run(guard_line(verb), stdin=stdin, seconds=START_SECONDS)
+        if answer.status != 0:
+            raise BadAnswer(UNGUARDED.get(answer.status, f"its guard did not start (status {answer.status})"))
 
     def go(self, attempt_id: str, payload: bytes) -> GoAnswer:
         """Start the command, once. Unreachable leaves open whether it was started."""

@@ -17,7 +17,7 @@ from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease, Stale
 from workers.ssh.connect import Machine, connect
 from workers.ssh.errors import HostKeyMismatch, SshError
-from workers.steps import door
+from workers.steps import door, guard
 from workers.steps.boot import boot
 from workers.steps.context import Context
 from workers.steps.control import Control
@@ -84,6 +84,8 @@ class _Visit:
             self.reached_at = time.monotonic()
             if work.state is State.RUNNING and (self.failures or work.unreachable_since is not None):
                 self.machine.state(work.attempt_id)  # a login alone does not show that its supervisor answers
+            if work.state is not State.BOOTING:
+                guard.arm(self.ctx, work, self.lease, self.machine, self.control)
         if work.state is State.FINISHING:
             return self._outputs(work).last(self.machine, work)
         if work.state is State.BOOTING:
@@ -107,7 +109,7 @@ class _Visit:
             self.ctx.key.private_path,
             pinned=work.host_key,
             timeout=CONNECT_SECONDS,
-            discreet=work.secrets is not None and work.go_ordered_at is not None,
+            discreet=work.confided,
         )
 
     def _in_touch(self, work: Work) -> None:

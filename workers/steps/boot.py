@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from jobs import money
@@ -15,7 +16,7 @@ from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease
 from jobs.values import Secret
 from workers.ssh.connect import Machine
-from workers.steps import door
+from workers.steps import door, guard
 from workers.steps.bring import bring_files
 from workers.steps.context import Context
 from workers.steps.control import Control
@@ -34,6 +35,7 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         if check is None:
             return False
         attempts.pin(ctx.db, work, lease, machine.host_key, check)
+        work = replace(work, host_key=machine.host_key, host_key_check=check)
     state = machine.state(work.attempt_id)
     if state.kind == "none":
         try:
@@ -44,6 +46,10 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         if work.private and not door.keys_only(ctx, work, machine, control):
             return False
         if (work.workdir or work.resumes) and not bring_files(ctx, work, lease, machine, control):
+            return False
+        # Last, so that the bringing of files counts, and before the order: once a command can run, the
+        # machine can end itself.
+        if not guard.arm(ctx, work, lease, machine, control):
             return False
         deadline_at, cause = _deadline(ctx, work)
         if deadline_at <= ctx.db.clock():

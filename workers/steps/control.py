@@ -25,6 +25,7 @@ class Control:
         self.cause: str | None = None
         self.stop_ordered_at: datetime | None = None
         self.too_late = False
+        self.broke_at_arming = 0  # how often in a row the connection was lost while the machine got its guard
         self._awake = Awake()
 
     def hear(self, held: Held | None, now: datetime) -> None:

@@ -43,7 +43,7 @@ def must_attest(ctx: Context, work: Work) -> bool:
     """Whether a host key must be attested: as the setting says, else where something private goes."""
     if ctx.settings.host_keys is not None:
         return ctx.settings.host_keys == "verify"
-    return work.private
+    return work.private or ctx.settings.guard_token is not None
 
 
 def unchecked(ctx: Context, work: Work) -> bool:
@@ -75,9 +75,9 @@ def check_host_key(ctx: Context, work: Work, machine: Machine, control: Control)
         waited = time.monotonic() - began
         if must and waited > ATTEST_SECONDS:
             others = f", only keys of the kinds {', '.join(sorted(attestations))}" if attestations else ""
-            why = "RUNNER_HOST_KEYS asks for it" if ctx.settings.host_keys else "the job has secrets or files"
             raise Distrusted(
-                f"the machine has not attested the {kind} host key {shown} that it shows{others}, and {why}"
+                f"the machine has not attested the {kind} host key {shown} that it shows{others}, "
+                f"and {_why(ctx, work)}"
             )
         if brought and not must:
             return "accepted"
@@ -88,6 +88,13 @@ def check_host_key(ctx: Context, work: Work, machine: Machine, control: Control)
             continue
         if control.interrupt.wait(LOOK_SECONDS):
             return None
+
+
+def _why(ctx: Context, work: Work) -> str:
+    """Why it must attest one."""
+    if ctx.settings.host_keys is not None:
+        return "RUNNER_HOST_KEYS asks for it"
+    return "the job has secrets or files" if work.private else "it would get RUNNER_GUARD_TOKEN"
 
 
 def keys_only(ctx: Context, work: Work, machine: Machine, control: Control) -> bool:

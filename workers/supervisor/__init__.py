@@ -1,7 +1,8 @@
 """The machine's end: the script that runs one command where nobody may be connected, and what talks to it.
 
 ``supervisor.sh`` and ``bootstrap.sh`` run on the machine; ``build`` makes what is sent there, ``answers``
-reads what comes back, ``attestation`` is how its host keys are proved. Nothing here opens a connection.
+reads what comes back, ``attestation`` is how its host keys are proved; ``agent``, ``enter`` and ``guard`` are
+programs for the machine's Python. Nothing here opens a connection.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from workers.supervisor.attestation import (
 )
 from workers.supervisor.build import (
     FOLDER,
+    NO_PYTHON,
+    NO_SUDO,
     PROTOCOL,
+    SLOW_SUDO,
     agent_source,
     bootstrap_script,
     enter,
     go_payload,
+    guard_line,
+    guard_payload,
     keys_only_script,
     shell,
     startup_command,
@@ -37,7 +43,10 @@ from workers.supervisor.errors import UnreadableAnswer
 
 __all__ = [
     "FOLDER",
+    "NO_PYTHON",
+    "NO_SUDO",
     "PROTOCOL",
+    "SLOW_SUDO",
     "ExitRecord",
     "GoAnswer",
     "MachineState",
@@ -48,6 +57,8 @@ __all__ = [
     "bootstrap_script",
     "enter",
     "go_payload",
+    "guard_line",
+    "guard_payload",
     "keys_only_script",
     "new_attestation_key",
     "parse_attestations",

@@ -35,6 +35,25 @@ _PYTHON = (
     '{ echo "there is no python3 on the machine" >&2; exit 127; }'
 )
 
+_STUB = "import sys; i = sys.stdin.buffer; exec(compile(i.read(int(i.readline())), sys.argv[1], 'exec'))"
+"""A program for Python whose own source comes first on standard input, after its length."""
+NO_SUDO, SLOW_SUDO, NO_PYTHON = 71, 72, 73
+"""Statuses of the line that starts the guard: of our own, because what the machine says is not repeated."""
+_GUARD_SECONDS = 15
+_GUARD = f"""
+limit=
+command -v timeout >/dev/null && limit='timeout {_GUARD_SECONDS}'
+root='sudo -n'
+if ! command -v sudo >/dev/null; then
+    [ "$(id -u)" = 0 ] || exit {NO_SUDO}
+    root=
+fi
+$limit $root true </dev/null
+case $? in 0) ;; 124) exit {SLOW_SUDO} ;; *) exit {NO_SUDO} ;; esac
+p=$($limit $root sh -c 'command -v /usr/bin/python3 || command -v python3' </dev/null) || exit {NO_PYTHON}
+[ "$1" = look ] || exec $limit $root "$p" -I -S -c "$2" guard
+"""
+
 # A shell may hold these read-only, and end at an attempt to set one: such a value is left out there.
 _READ_ONLY = frozenset({"UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"})
 
@@ -114,10 +133,25 @@ def agent_source() -> bytes:
 
 def transfer(attempt_id: str, verb: Literal["receive", "send"]) -> str:
     """The line that runs the agent; it reads the length of its own source, the source, then its work."""
-    stub = 'import sys; i = sys.stdin.buffer; exec(compile(i.read(int(i.readline())), "agent", "exec"))'
     folder = f'"$HOME/{FOLDER}/{_attempt(attempt_id)}"'
-    script = f'{_PYTHON}; exec "$p" -I -S -c {shlex.quote(stub)} {verb} {folder}'
+    script = f'{_PYTHON}; exec "$p" -I -S -c {shlex.quote(_STUB)} {verb} {folder}'
     return f"sh -c {shlex.quote(script)}"
+
+
+def guard_line(verb: Literal["look", "start"]) -> str:
+    """The line that starts the guard as root; it reads ``guard_payload``.
+
+    ``look`` tells only whether it could: where there is no sudo, the token must not even be on its way, since
+    whoever runs as the login user could read it there.
+    """
+    return f"sh -c {shlex.quote(_GUARD)} sh {verb} {shlex.quote(_STUB)}"
+
+
+def guard_payload(attempt_id: str, *, url: str, token: str, uuid: str, seconds: float) -> bytes:
+    """The guard's source and its order. *seconds* remain from the moment the machine reads this."""
+    source = (_HERE / "guard.py").read_bytes()
+    order = {"attempt": _attempt(attempt_id), "url": url, "token": token, "uuid": uuid, "seconds": seconds}
+    return b"%d\n%b%b\n" % (len(source), source, json.dumps(order).encode("ascii"))
 
 
 def enter(attempt_id: str, words: Sequence[str]) -> str:

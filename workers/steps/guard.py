@@ -1,0 +1,87 @@
+"""A machine that ends itself: it gets the guard token, and a process that terminates it at its expiry.
+
+The token can do everything on the account, so it goes the way that secrets go: only to a machine that has
+attested its host key, after logins by password are off. Where that cannot be, the job runs all the same; the
+machine is ended by whoever serves, as ever.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from jobs.store import guards
+from jobs.store.attempts import Work
+from jobs.store.transitions import AttemptLease
+from jobs.values import Secret
+from workers.ssh.connect import Machine
+from workers.ssh.errors import HostKeyMismatch, SshError, Unreachable
+from workers.steps import door
+from workers.steps.context import Context
+from workers.steps.control import Control
+from workers.steps.door import Distrusted
+from workers.supervisor import guard_payload
+
+log = logging.getLogger(__name__)
+
+ACCEPT_NEW = "RUNNER_HOST_KEYS=accept-new lets its host key go unverified"
+UNVERIFIED = "its host key is not verified"
+HANGS = "the connection was lost each time that it was told to"
+TRIES = 3
+"""A machine that hangs at this must still be attended to, by the same attendant, without a guard."""
+
+
+def arm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control) -> bool:
+    """Give the machine what it ends itself with, again after each login; False where it was interrupted.
+
+    Again, because the row's expiry may have become earlier, and the token another one. Raises Unreachable
+    where the connection was lost, HostKeyMismatch and Stale.
+    """
+    token = ctx.settings.guard_token
+    if token is None or work.uuid is None:
+        return True
+    told = work.guard is not None and bool(work.guard.get("told"))
+    why_not = _untrusted(ctx, work) or (HANGS if control.broke_at_arming >= TRIES else None)
+    if why_not is None:
+        control.broke_at_arming += 1
+        try:
+            if not door.keys_only(ctx, work, machine, control):
+                return False
+            machine.may_be_armed()
+            told = True
+            _tell(ctx, work, lease, machine, token, work.uuid)
+            control.broke_at_arming = 0
+            return True
+        except HostKeyMismatch:
+            raise
+        except (Distrusted, SshError) as error:
+            if not machine.alive:
+                raise Unreachable(str(error)) from error
+            why_not = str(error)
+        control.broke_at_arming = 0
+    _unarmed(ctx, work, lease, why_not, told=told)
+    return True
+
+
+def _untrusted(ctx: Context, work: Work) -> str | None:
+    """Why the machine is not to have the token; None where its host key was proved."""
+    if ctx.settings.host_keys == "accept-new":
+        return ACCEPT_NEW
+    return None if work.host_key_check == "attested" else UNVERIFIED
+
+
+def _tell(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, token: Secret, uuid: str) -> None:
+    guards.telling(ctx.db, work, lease)
+    expires_at, seconds = guards.expiry(ctx.db, work)
+    url = ctx.settings.api_url
+    machine.arm(guard_payload(work.attempt_id, url=url, token=token.reveal(), uuid=uuid, seconds=seconds))
+    guards.armed(ctx.db, work, lease, expires_at)
+    log.info("attempt %s: its machine ends itself in %.0f s", work.attempt_id, seconds)
+
+
+def _unarmed(ctx: Context, work: Work, lease: AttemptLease, why_not: str, *, told: bool) -> None:
+    """Say so once. A guard that an earlier holder has started goes on, and is not disputed."""
+    before = work.guard or {}
+    if before.get("at") is not None or before.get("why_not") == why_not:
+        return
+    guards.unarmed(ctx.db, work, lease, why_not, told=told)
+    log.warning("attempt %s: its machine does not end itself at its expiry: %s", work.attempt_id, why_not)
