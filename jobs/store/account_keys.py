@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from jobs.models import Effect
 from jobs.store import effects, limits
@@ -18,9 +18,14 @@ DOUBTFUL_AFTER = timedelta(minutes=1)
 
 
 def adding(db: Database, name: str) -> None:
-    """Write down that a key of this name is about to be added."""
+    """Write down that a key of this name is about to be added; once, however often that fails."""
     with db.write(alone=False, news=False) as session:
-        effects.begin(session, ACCOUNT_KEY, name, db.now(session))
+        now = db.now(session)
+        again = (
+            update(Effect).where(effects.unsettled(ACCOUNT_KEY), Effect.subject == name).values(seen_at=now)
+        )
+        if not session.execute(again.returning(Effect.id)).all():
+            effects.begin(session, ACCOUNT_KEY, name, now)
 
 
 def known(db: Database, public_line: str) -> tuple[tuple[str, ...], timedelta] | None:
@@ -50,7 +55,7 @@ def forget(db: Database) -> None:
 def in_doubt(db: Database) -> list[tuple[int, str]]:
     """Keys whose adding has had no answer, or one that died with who asked: ids of the rows, and names."""
     with db.read() as session:
-        old = Effect.began_at < db.now(session) - DOUBTFUL_AFTER
+        old = Effect.seen_at < db.now(session) - DOUBTFUL_AFTER
         query = (
             select(Effect.id, Effect.subject).where(effects.unsettled(ACCOUNT_KEY), old).order_by(Effect.id)
         )
