@@ -103,25 +103,28 @@ def test_an_outage_longer_than_a_lease_takes_nothing_from_anybody(
     jobs.end()
 
 
+FULL = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END$$;
+DO $$DECLARE name text; BEGIN
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE 'CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE ON ' || quote_ident(name)
+                || ' EXECUTE FUNCTION full_disk()';
+    END LOOP; END$$
+"""
+
+
 @contextmanager
-def _read_only(postgres: Postgres) -> Iterator[None]:
-    """While this lasts the server answers, and takes no write of anybody."""
+def _full_disk(postgres: Postgres) -> Iterator[None]:
+    """While this lasts the server answers, and takes no write of anybody: as one whose disk is full."""
     owner = create_engine(make_url(postgres.url()).set(drivername="postgresql+psycopg"))
-    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-
-    def order(words: str) -> None:
-        with owner.connect() as connection:
-            connection.execute(text("SET default_transaction_read_only = off"))
-            connection.commit()
-            connection.execute(text(f"ALTER DATABASE postgres {words}"))
-            connection.execute(text(f"{others} AND datname = current_database()"))
-            connection.commit()
-
     try:
-        order("SET default_transaction_read_only = on")
+        with owner.begin() as connection:
+            connection.exec_driver_sql(FULL)
         yield
     finally:
-        order("RESET default_transaction_read_only")
+        with owner.begin() as connection:
+            connection.exec_driver_sql("DROP FUNCTION full_disk() CASCADE")
         owner.dispose()
 
 
@@ -137,11 +140,11 @@ def test_a_database_that_takes_no_writes_for_a_while(
         fleet.until(job_id, "running")
     jobs.grow()
     before = _fences(fleet)
-    with _read_only(postgres):
+    with _full_disk(postgres):
         wait_until(lambda: "nothing can be decided" in fleet.tail(), timeout=60, what="a refused write")
         ticks = time.monotonic()
         refused = fleet.run("submit", *GPU, "--", "true")
-        assert (refused.returncode, b"lacks rights" in refused.stderr) == (3, True), refused.stderr
+        assert (refused.returncode, b"out of disk" in refused.stderr) == (3, True), refused.stderr
         wait_until(lambda: time.monotonic() - ticks > seconds, timeout=2 * seconds + 30, what="an outage")
         assert {fleet.show(job_id)["state"] for job_id in jobs.ids} == {"running"}
     jobs.grow()
