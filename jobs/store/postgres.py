@@ -164,7 +164,7 @@ def is_cut_off(error: BaseException | None) -> bool:
 
 
 def takes_no_writes(error: BaseException | None) -> bool:
-    """Whether the server answers, and takes nothing that is written: its disk is full, or it may only read."""
+    """Whether the server answers and takes nothing that is written: its disk is full, or it may only read."""
     state = (getattr(error.orig, "sqlstate", None) or "") if isinstance(error, DBAPIError) else ""
     return state == "25006" or state.startswith("53")
 
