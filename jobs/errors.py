@@ -110,6 +110,13 @@ class ArtifactMissing(ArtifactError):
     """The artifact store does not hold what it should hold."""
 
 
+class UploadOver(ArtifactError):
+    """What an upload has stored, or found in the store, may be gone by now: it is to be done again."""
+
+    def __init__(self) -> None:
+        super().__init__("The folder took too long on its way into the artifact store; submit it again.")
+
+
 class ApiError(RunnerError):
     """The cloud's API refused, failed or did not answer. ``status``: the HTTP status, or None."""
 

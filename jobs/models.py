@@ -390,3 +390,25 @@ class Notification(Base):
     sent_at: Mapped[datetime | None]
     given_up_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class Effect(Base):
+    """Something done outside the database that no other row stands for: its intent, and what came of it."""
+
+    __tablename__ = "effects"
+    __table_args__ = (
+        CheckConstraint("kind IN ('upload','account_key','removal')", name="kind"),
+        CheckConstraint("(settled_at IS NULL) = (outcome IS NULL)", name="settled_has_outcome"),
+        Index("ix_effects_kind_settled_at", "kind", "settled_at"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)  # also the order in which they began
+    kind: Mapped[str] = mapped_column(String(12))
+    subject: Mapped[str] = mapped_column(
+        Text
+    )  # what it is done to: a key's name, a place in the artifact store
+    who: Mapped[str] = mapped_column(String(300))  # computer and process, for people
+    began_at: Mapped[datetime]
+    seen_at: Mapped[datetime]  # the last sign of life of whoever does it
+    settled_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(20))

@@ -63,11 +63,15 @@ class JobSpec(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Packed:
-    """A folder in the artifact store: its tree's key, how many files it has, and their bytes."""
+    """A folder in the artifact store: its tree's key, how many files it has, and their bytes.
+
+    ``upload``: by which it came there; None where it was there before.
+    """
 
     key: str
     files: int
     size: int
+    upload: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,11 @@ class Spec:
     def command_text(self) -> str:
         """The command as a person would type it."""
         return self.command if isinstance(self.command, str) else shlex.join(self.command)
+
+    @property
+    def upload(self) -> int | None:
+        """The upload by which its folder came into the artifact store just now."""
+        return None if self.workdir is None else self.workdir.upload
 
 
 def validate(

@@ -333,7 +333,10 @@ class Client:
                     "The workers cannot read secrets that are encrypted here: RUNNER_SECRET_KEY must be the "
                     "same for all of them and for whoever submits jobs with secrets."
                 )
-        return submissions.submit(self.database, specs, cipher)
+        db = self.database
+        return folders.submitted(
+            specs, self._settings, db, lambda ready: submissions.submit(db, ready, cipher)
+        )
 
     def ring(self, job_ids: Sequence[str]) -> str | None:
         """Tell the workers of jobs that were just queued, where a broker is set.

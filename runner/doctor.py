@@ -15,7 +15,7 @@ import psutil
 from jobs import ids, meter, money
 from jobs.errors import DatabaseError, InvalidToken, RunnerError
 from jobs.settings import Settings
-from jobs.store import doom, leases, outbox, reads, schema
+from jobs.store import doom, leases, outbox, reads, schema, uploads
 from jobs.store.database import Database
 from runner import daemon
 from runner.present import count, span
@@ -62,6 +62,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         else:
             yield from _guarded("service", lambda: _service(settings, db))
         yield from _guarded("notify", lambda: _notify(settings, db))
+        yield from _guarded("uploads", lambda: _uploads(db))
         yield from _cloud(settings, db)
     finally:
         db.close()
@@ -188,6 +189,16 @@ def _notify(settings: Settings, db: Database) -> Finding:
         mend = f"Mend what RUNNER_NOTIFY_URL names, and have somebody who sends: {command}"
         return Finding("notify", False, ", ".join(parts), mend)
     return Finding("notify", True, ", ".join(parts))
+
+
+def _uploads(db: Database) -> Finding:
+    number, who = uploads.forsaken(db)
+    if number:
+        what = "one upload" if number == 1 else f"{number} uploads"
+        detail = f"{what} came to nothing (first {who}), and what was stored is still there"
+        mend = f"Whoever serves removes it; if that goes on, see its log for why: {daemon.nobody(db)[1]}"
+        return Finding("uploads", False, detail, mend)
+    return Finding("uploads", True, "none has left anything behind")
 
 
 def _cloud(settings: Settings, db: Database | None) -> Iterator[Finding]:

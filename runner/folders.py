@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
-from jobs.errors import InvalidJob, InvalidSettings
+from jobs.errors import DatabaseError, InvalidJob, InvalidSettings, UploadOver
 from jobs.files import workdir
 from jobs.files.pull import Progress
 from jobs.files.store import Artifacts
 from jobs.files.tree import Tree
-from jobs.files.workdir import Workdir
+from jobs.files.workdir import Place, Workdir
 from jobs.settings import Settings
 from jobs.spec import Packed, Spec
-from jobs.store import agreement
+from jobs.store import agreement, uploads
 from jobs.store.database import Database
+from jobs.store.uploads import Upload
 from jobs.views import AttemptView, JobView
+
+UPLOADS = 3
+"""How often a folder is packed at most, where what it found in the store was about to be removed."""
+
+T = TypeVar("T")
 
 
 def scan(spec: Spec, settings: Settings, what: str = "workdir") -> Workdir | None:
@@ -39,33 +48,84 @@ def packed(
     """
     if not any(spec.folder is not None or spec.workdir is not None or spec.outputs for spec in specs):
         return list(specs)
-    what = (sources or {}).get("workdir", "workdir")
     check_store(settings, db)
-    store = Artifacts(settings.artifacts)
-    done: dict[str, Packed] = {}
-    found = []
-    for spec in specs:
-        if spec.folder is None and spec.workdir is not None:
-            store.tree(spec.workdir.key)  # of an earlier job: found out before a machine is rented for it
-        if spec.folder is not None and spec.folder not in done:
-            done[spec.folder] = _pack(spec, settings, store, what, progress)
-        found.append(spec if spec.folder is None else dataclasses.replace(spec, workdir=done[spec.folder]))
-    return found
+    return _repeated(lambda: _Packing(settings, db, sources or {}, progress).all(specs))
 
 
-def _pack(spec: Spec, settings: Settings, store: Artifacts, what: str, progress: Progress | None) -> Packed:
-    folder = scan(spec, settings, what)
-    assert folder is not None
-    total, done = folder.size, 0
+def submitted(
+    specs: Sequence[Spec], settings: Settings, db: Database, submit: Callable[[Sequence[Spec]], T]
+) -> T:
+    """What *submit* makes of jobs that are packed; they are packed anew where what was stored may be gone."""
+    try:
+        return submit(specs)
+    except UploadOver:
+        return _repeated(lambda: submit(packed(specs, settings, db)))
 
-    def more(size: int) -> None:
-        nonlocal done
-        done += size
-        if progress is not None:
-            progress(done, total)
 
-    key, tree = workdir.pack(folder, store, settings.home / "cache" / "workdirs", what, more)
-    return Packed(key, tree.files, tree.size)
+def _repeated(upload: Callable[[], T]) -> T:
+    for _ in range(UPLOADS - 1):
+        try:
+            return upload()
+        except UploadOver:
+            continue  # it stood still for a day, or a sweep has come in between
+    return upload()
+
+
+class _Packing:
+    """One upload, of as many folders as there are; written down when the first one is about to be stored."""
+
+    def __init__(
+        self, settings: Settings, db: Database, sources: Mapping[str, str], progress: Progress | None
+    ) -> None:
+        self._settings, self._db, self._progress = settings, db, progress
+        self._what = sources.get("workdir", "workdir")
+        self._store = Artifacts(settings.artifacts)
+        self._upload: Upload | None = None
+        self._next_sign = 0.0
+
+    def all(self, specs: Sequence[Spec]) -> list[Spec]:
+        done: dict[str, Packed] = {}
+        found = []
+        for spec in specs:
+            if spec.folder is None and spec.workdir is not None:
+                self._store.tree(spec.workdir.key)  # of an earlier job: before a machine is rented for it
+            if spec.folder is not None and spec.folder not in done:
+                done[spec.folder] = self._one(spec)
+            found.append(
+                spec if spec.folder is None else dataclasses.replace(spec, workdir=done[spec.folder])
+            )
+        return found
+
+    def _one(self, spec: Spec) -> Packed:
+        folder = scan(spec, self._settings, self._what)
+        assert folder is not None
+        total, done = folder.size, 0
+        upload = self._begun()
+        place = Place(upload.place, upload.condemned, f"again/{upload.id}/")
+
+        def more(size: int) -> None:
+            nonlocal done
+            done += size
+            self._sign(upload)
+            if self._progress is not None:
+                self._progress(done, total)
+
+        cache = self._settings.home / "cache" / "workdirs"
+        key, tree = workdir.pack(folder, self._store, cache, self._what, more, place)
+        return Packed(key, tree.files, tree.size, upload.id)
+
+    def _begun(self) -> Upload:
+        if self._upload is None:
+            self._upload = uploads.begin(self._db)
+            self._next_sign = time.time() + uploads.SIGN_SECONDS
+        return self._upload
+
+    def _sign(self, upload: Upload) -> None:
+        """Give a sign of life now and then, by a clock that goes on while the computer sleeps."""
+        if time.time() >= self._next_sign:
+            self._next_sign = time.time() + uploads.SIGN_SECONDS
+            with suppress(DatabaseError):  # one sign less: whether the upload holds is seen at its end
+                uploads.sign(self._db, upload.id)
 
 
 def check_store(settings: Settings, db: Database) -> None:

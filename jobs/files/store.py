@@ -1,7 +1,8 @@
 """The artifact store: where workdirs and outputs are kept, a local folder or anything that fsspec knows.
 
-An object is written once, whole, and never changed. ``pieces/`` and ``trees/`` are named by what they hold,
-so that the same folder is kept once; ``outputs/ATTEMPT/`` is what one attempt brought back, with its trees.
+An object is written once, whole, and never changed. Below ``workdirs/INSTALLATION/``, ``pieces/`` and
+``trees/`` are named by what they hold, so that the same folder is kept once; ``outputs/ATTEMPT/`` is what one
+attempt brought back, with its trees. So several installations may share a store.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from jobs.files.tree import Piece, Tree, UnreadableTree, load, tree_key
 
 SUFFIXES = {"zstd": ".zst", "zlib": ".zz", "raw": ""}
 _LOGIN = re.compile(r"(?<=://)[^/@]*@")
+_WRITTEN = ("mtime", "LastModified", "last_modified", "updated", "created")
 _S3 = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}
 
 
@@ -82,6 +85,26 @@ class Artifacts:
             except FileNotFoundError:
                 return
 
+    def remove_one(self, key: str) -> None:
+        """Remove what is under *key*, and nothing else; nothing there is no error."""
+        with self._mapped(f"remove {key}"):
+            try:
+                self._fs.rm_file(self._at(key))
+            except FileNotFoundError:
+                return
+
+    def listed(self, prefix: str) -> Iterator[tuple[str, datetime | None]]:
+        """The keys below *prefix*, a folder, and when each was last written, where that is known."""
+        with self._mapped(f"list {prefix}"):
+            top = self._at(prefix).rstrip("/")
+            above = len(self._at(""))
+            if not self._fs.exists(top):
+                return
+            for _, _, files in self._fs.walk(top, detail=True, on_error="raise"):
+                for info in files.values():
+                    if info.get("type") == "file":
+                        yield str(info["name"])[above:], _written(info)
+
     def piece(self, piece: Piece) -> bytes:
         """The bytes of a piece, proved. Raises ArtifactMissing, also where they are others."""
         return self.stored(piece)[1]
@@ -129,6 +152,19 @@ class Artifacts:
             said = (error.strerror or "").lower() if isinstance(error, OSError) else ""
             said = said or " ".join(str(error).split())[:200] or type(error).__name__
             raise ArtifactError(f"The artifact store {self.shown} cannot {doing}: {said}.") from error
+
+
+def _written(info: Mapping[str, Any]) -> datetime | None:
+    """When an object was last written; each kind of store has a name of its own for it."""
+    found = next((info[name] for name in _WRITTEN if info.get(name) is not None), None)
+    if isinstance(found, int | float):
+        return datetime.fromtimestamp(found, tz=UTC)
+    if isinstance(found, str):
+        try:
+            found = datetime.fromisoformat(found)
+        except ValueError:
+            return None
+    return found if isinstance(found, datetime) and found.tzinfo is not None else None
 
 
 def expand(piece: Piece, data: bytes) -> bytes | None:

@@ -25,7 +25,7 @@ from jobs.files import portable
 from jobs.files.ahead import ahead
 from jobs.files.portable import PIECE_BYTES, Folder, Refused
 from jobs.files.store import SUFFIXES, Artifacts
-from jobs.files.tree import Entry, Piece, Tree
+from jobs.files.tree import Entry, Piece, Tree, tree_key
 from jobs.values import size_text
 
 ALWAYS = frozenset({".git", ".venv", "__pycache__"})
@@ -65,6 +65,23 @@ class Slice:
     facts: os.stat_result
     start: int
     length: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a folder is stored: below ``prefix``; what has a ``condemned`` name, below ``apart``."""
+
+    prefix: str = ""
+    condemned: frozenset[str] = frozenset()
+    apart: str = "again/0/"
+
+    def key(self, name: str) -> str:
+        """Where to keep what would be called *name* by what it holds."""
+        key = self.prefix + name
+        return f"{self.prefix}{self.apart}{name}" if key in self.condemned else key
+
+
+ANYWHERE = Place()
 
 
 def scan(folder: str | os.PathLike[str], what: str, most_bytes: int) -> Workdir:
@@ -125,16 +142,17 @@ def pack(
     cache: Path,
     what: str,
     progress: Callable[[int], None] | None = None,
+    place: Place = ANYWHERE,
 ) -> tuple[str, Tree]:
     """Store what is not stored yet; returns the key of the tree, and the tree.
 
     *cache*: a folder for what was seen last time. *progress* hears of bytes that are done. Raises InvalidJob
     where a file cannot be read or changes meanwhile, and ArtifactError.
     """
-    seen = _Seen(cache, workdir, store)
+    seen = _Seen(cache, workdir, store, place)
     pieces: list[Piece] = []
     extents: dict[str, list[list[int]]] = {}
-    for parts, piece in ahead(lambda parts: _piece(workdir, parts, store, seen, what), plan(workdir)):
+    for parts, piece in ahead(lambda parts: _piece(workdir, parts, store, seen, what, place), plan(workdir)):
         at = 0
         for part in parts:
             places = extents.setdefault(part.path, [])
@@ -148,7 +166,9 @@ def pack(
             progress(at)
     entries = [_entry(name, "f", facts, None, extents.get(name, [])) for name, facts in workdir.files]
     tree = Tree(tuple(sorted([*entries, *workdir.others], key=lambda entry: str(entry[0]))), tuple(pieces))
-    key = store.put_tree(tree)
+    dump = tree.dump()
+    key = place.key(tree_key(dump))
+    store.put(key, dump)
     seen.keep()
     return key, tree
 
@@ -179,9 +199,11 @@ def plan(workdir: Workdir) -> Iterator[list[Slice]]:
         yield group
 
 
-def _piece(workdir: Workdir, parts: list[Slice], store: Artifacts, seen: _Seen, what: str) -> Piece:
+def _piece(
+    workdir: Workdir, parts: list[Slice], store: Artifacts, seen: _Seen, what: str, place: Place
+) -> Piece:
     known = seen.piece(parts)
-    if known is not None and store.has(known.key):
+    if known is not None and known.key not in place.condemned and store.has(known.key):
         seen.remember(parts, known)
         return known
     raw = _read(workdir.path, parts, what)
@@ -190,7 +212,7 @@ def _piece(workdir: Workdir, parts: list[Slice], store: Artifacts, seen: _Seen, 
     encoding, data = "raw", raw
     if len(zlib.compress(sample, 1)) <= portable.WORTH * len(sample):
         encoding, data = "zstd", zstandard.ZstdCompressor(level=3).compress(raw)
-    key = f"pieces/{name[:2]}/{name}{SUFFIXES[encoding]}"
+    key = place.key(f"pieces/{name[:2]}/{name}{SUFFIXES[encoding]}")
     store.put(key, data)
     piece = Piece(key, name, len(raw), encoding)
     seen.remember(parts, piece)
@@ -233,8 +255,9 @@ def _look(facts: os.stat_result) -> tuple[int, ...]:
 class _Seen:
     """What was stored of this folder last time, by how its files looked. A lost or broken one costs time."""
 
-    def __init__(self, cache: Path, workdir: Workdir, store: Artifacts) -> None:
-        name = portable.digest(f"{workdir.path}\0{store.shown}".encode("utf-8", "surrogateescape"))
+    def __init__(self, cache: Path, workdir: Workdir, store: Artifacts, place: Place) -> None:
+        what = f"{workdir.path}\0{store.shown}\0{place.prefix}"
+        name = portable.digest(what.encode("utf-8", "surrogateescape"))
         self._file = cache / f"{name}.json"
         self._settled = workdir.looked_at - SETTLED_SECONDS
         self._new: dict[str, list[Any]] = {}

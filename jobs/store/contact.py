@@ -32,6 +32,11 @@ class Contact:
                 self._since = now
             self._last = now
 
+    def lost(self) -> None:
+        """A write was refused: that the database can be read does not show that leases can be renewed."""
+        with self._lock:
+            self._since = None
+
     def seconds(self) -> float:
         """For how long there has been no gap; 0.0 where the database has not answered lately."""
         now = ticks()

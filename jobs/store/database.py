@@ -95,6 +95,8 @@ class Database:
                 raise DatabaseError(
                     f"{error} Whether it was still written is not known; look before you repeat it."
                 ) from error.__cause__
+            if not self.sqlite and postgres.takes_no_writes(error.__cause__):
+                self.contact.lost()
             raise
         self.contact.made()
 

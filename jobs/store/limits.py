@@ -78,7 +78,12 @@ def silence(db: Database, seconds: float) -> None:
 def remember(db: Database, key: str, value: dict[str, Any]) -> None:
     """Keep what the API said."""
     with db.write(alone=False, news=False) as session:
-        upsert(session, Fact, {"key": key, "value": value, "at": db.now(session)}, "key")
+        keep(session, db.now(session), key, value)
+
+
+def keep(session: Session, now: datetime, key: str, value: dict[str, Any]) -> None:
+    """The same, in a transaction with something else."""
+    upsert(session, Fact, {"key": key, "value": value, "at": now}, "key")
 
 
 def recall(db: Database, key: str) -> tuple[dict[str, Any], timedelta] | None:

@@ -17,7 +17,7 @@ from jobs.models import Agreement, Job, JobEvent, Worker
 from jobs.secrets import Cipher
 from jobs.spec import Packed, Spec
 from jobs.states import FINAL, Event, State, Who, next_state
-from jobs.store import leases
+from jobs.store import leases, uploads
 from jobs.store.database import Database, concern
 from jobs.store.transitions import Change, Person, move
 
@@ -47,10 +47,12 @@ class Submitted:
 def submit(db: Database, specs: Sequence[Spec], cipher: Cipher | None = None) -> list[Submitted]:
     """Queue jobs, all in one transaction or none. *cipher* is needed where one of them has secrets.
 
-    Raises InvalidJob where a key is used again for another command.
+    Raises InvalidJob where a key is used again for another command, and UploadOver where what was stored of a
+    folder may be gone.
     """
-    # Whether a key is there already is something to decide; a job without one asks nobody.
-    with db.write(alone=any(spec.key is not None for spec in specs)) as session:
+    # Whether a key is there already is something to decide, and whether what was stored still is; a job
+    # without either asks nobody.
+    with db.write(alone=any(spec.key is not None or spec.upload is not None for spec in specs)) as session:
         return _submit(session, db.now(session), specs, cipher)
 
 
@@ -126,7 +128,7 @@ def _submit(
     session: Session, now: datetime, specs: Sequence[Spec], cipher: Cipher | None = None
 ) -> list[Submitted]:
     known = _by_key(session, [spec.key for spec in specs if spec.key is not None])
-    submitted, rows = [], []
+    submitted, rows, stored = [], [], set()
     for spec in specs:
         row = _row(spec, now, cipher)
         if spec.key is not None and (earlier := known.get(spec.key)) is not None:
@@ -138,6 +140,8 @@ def _submit(
             submitted.append(Submitted(earlier["id"], existed=True))
             continue
         rows.append(row)
+        if spec.upload is not None:
+            stored.add(spec.upload)
         concern(session, row["id"])
         submitted.append(Submitted(row["id"], existed=False))
         if spec.key is not None:
@@ -145,6 +149,7 @@ def _submit(
     if any(_is_new(row) for row in rows) and _old_workers_leave(session, now):
         for row in rows:
             row["not_before"] = now + DRAINING
+    uploads.settle(session, now, stored)
     if rows:
         session.execute(insert(Job), rows)
         session.execute(insert(JobEvent), [_event(row) for row in rows])

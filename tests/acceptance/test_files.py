@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import select, update
 
+from jobs.files import workdir
+from jobs.files.store import Artifacts
+from jobs.models import Effect, Job
 from jobs.store import leases, reads
+from tests import crashing
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation
 from tests.disks import resize, small_disk
@@ -24,6 +32,7 @@ from tests.waiting import wait_until
 ARRANGEMENTS = ("service", "openssh", "workers")
 IN_FULL = ("service",)
 CEILING = ("--max-cost", "5")
+DAY = timedelta(days=1)
 
 
 def _pulled(served: Installation, job_id: str, folder: Path) -> dict[str, Any]:
@@ -311,7 +320,7 @@ def test_disks_that_are_full(make: Make, tmp_path: Path) -> None:
         served.up()
         done = served.run("submit", *GPU, "--workdir", str(tmp_path / "folder"), "--", "true")
         assert (done.returncode, done.stdout) == (3, b""), done.stderr
-        assert b"cannot write pieces/" in done.stderr
+        assert b"cannot write workdirs/" in done.stderr
         assert b": no space left on device." in done.stderr
         assert b"Traceback" not in done.stderr
         assert served.jobs() == []
@@ -369,6 +378,68 @@ def test_the_same_folder_is_stored_once(shared: Installation, tmp_path: Path) ->
     for job_id in first:
         shared.final(job_id)
     shared.nothing_left()
+
+
+def _submit(served: Installation, folder: Path, order: str) -> subprocess.CompletedProcess[bytes]:
+    """`runner submit`, which does as it is told at its points."""
+    before = dict(served.environ)
+    served.environ[crashing.VARIABLE] = order
+    try:
+        return served.run("submit", *GPU, *CEILING, "--workdir", str(folder), "--", "cat data")
+    finally:
+        served.environ = before
+
+
+def _named(served: Installation) -> set[str]:
+    """All objects in the store that a job's folder is made of."""
+    with served.quick() as client, client.database.read() as session:
+        store = Artifacts(client.settings.artifacts)
+        keys = [key for key in session.execute(select(Job.workdir)).scalars() if key is not None]
+        return {*keys, *(piece.key for key in keys for piece in store.tree(key).pieces)}
+
+
+@pytest.mark.arrangements("service")
+def test_a_submit_that_is_killed_leaves_nothing(make: Make, tmp_path: Path) -> None:
+    """At each of its points: no job, or one that runs; and what nobody names is removed when it is old."""
+    served = make()
+    store, folder, noted = served.home / "artifacts", tmp_path / "work", tmp_path / "points"
+    folder.mkdir()
+
+    def fill(number: int) -> None:
+        (folder / "data").write_text(f"{number}\n")
+        (folder / "noise").write_bytes(os.urandom(workdir.ALONE_BYTES))
+
+    def stored() -> set[str]:
+        return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+
+    fill(0)
+    assert _submit(served, folder, f"note:{noted}").returncode == 0
+    passed = noted.read_text().splitlines()
+    points = [point for point in passed if re.search(r"artifact|store/(uploads|submissions)", point)]
+    assert len(points) >= 6, passed
+    contents = ["0"]
+    for number, point in enumerate(points, 1):
+        fill(number)
+        assert _submit(served, folder, f"kill:{point}").returncode == -signal.SIGKILL, point
+        if len(served.jobs()) > len(contents):
+            contents.append(str(number))
+    assert 1 < len(contents) < len(points), "some are killed before the job is there, some after"
+    wanted = _named(served)
+    left = stored() - wanted
+    assert left
+    with served.quick() as client, client.database.write() as session:
+        long_ago = client.database.now(session) - 3 * DAY
+        session.execute(update(Effect).values(began_at=long_ago, seen_at=long_ago))
+    assert "came to nothing (first " in served.run("doctor").stdout.decode()
+    for name in left:
+        os.utime(store / name, (long_ago.timestamp(), long_ago.timestamp()))
+    served.up()
+    wait_until(lambda: stored() == wanted, timeout=60, what="the end of what nobody names")
+    jobs = served.jobs()
+    assert sorted(served.final(job_id)["state"] for job_id in jobs) == ["succeeded"] * len(contents)
+    assert sorted(served.log(job_id).decode().strip() for job_id in jobs) == sorted(contents)
+    assert re.search(r"^ok +uploads ", served.ok("doctor"), re.M)
+    served.nothing_left()
 
 
 @pytest.mark.arrangements("workers")

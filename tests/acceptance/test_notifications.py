@@ -148,7 +148,7 @@ def test_an_address_that_is_set_later_gets_no_old_news(make: Make, receiver: Rec
     assert receiver.wait(1)[0].body["id"] == job_id
 
 
-def test_a_suspected_leak_is_told_before_the_job_ends(make: Make, receiver: Receiver) -> None:
+def test_a_suspected_leak_is_told_everywhere_until_it_ends(make: Make, receiver: Receiver) -> None:
     served = make(RUNNER_NOTIFY_URL=receiver.url)
     served.sim.faults.add(operation="terminateInstances", kind="status", status=503, times=-1)
     served.up()
@@ -160,9 +160,21 @@ def test_a_suspected_leak_is_told_before_the_job_ends(make: Make, receiver: Rece
     (post,) = receiver.wait(1)
     about = post.body["notification"]
     assert (post.body["id"], post.body["state"], about["event"]) == (job_id, "finishing", "leak")
-    assert about["instance"] == post.body["attempts"][0]["instance_name"]
+    (attempt,) = post.body["attempts"]
+    assert (about["instance"], attempt["leak_suspected"]) == (attempt["instance_name"], True)
+    assert "leak suspected" in served.ok("ls")
+    assert re.search(r"^leak +suspected: the machine should be gone", served.ok("show", job_id), re.M)
+    assert "leak suspected" in served.ok("status")
+    doctor = served.run("doctor")
+    assert (doctor.returncode, b"should be gone and is not: leak suspected" in doctor.stdout) == (1, True)
+    assert "a leak is suspected of 1 machines" in served.tail()
+    tried = len(served.sim.requests("terminateInstances"))
+    wait_until(lambda: len(served.sim.requests("terminateInstances")) > tried, timeout=90, what="another try")
     served.sim.faults.clear()
-    served.final(job_id)
+    job = served.final(job_id)
+    assert (job["state"], job["attempts"][0]["leak_suspected"]) == ("succeeded", False)
+    assert "leak" not in served.ok("ls")
+    served.nothing_left()
     assert receiver.wait(2)[1].body["notification"]["event"] == "final"
 
 

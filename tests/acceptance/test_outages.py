@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from jobs.models import Attempt
-from jobs.store.database import Database
+from jobs.store.database import BUSY_SECONDS, Database
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation
 from tests.waiting import wait_until
@@ -50,6 +52,39 @@ def test_a_machine_that_nobody_looked_for_is_not_lost(served: Installation, tmp_
         wait_until(lambda: _in_touch(db), what="somebody who reaches it")
     enough.touch()
     assert served.final(job_id)["state"] == "succeeded", served.tail()
+
+
+@pytest.mark.parametrize(
+    "seconds", [3.0, pytest.param(BUSY_SECONDS + 10.0, marks=[pytest.mark.full, pytest.mark.timeout(300)])]
+)
+def test_a_database_that_another_process_keeps_locked(
+    served: Installation, tmp_path: Path, seconds: float
+) -> None:
+    """Nothing can be written, also for longer than a write waits: the log waits on its machine."""
+    printed, enough = tmp_path / "printed", tmp_path / "enough"
+    job_id = served.submit(
+        f"i=0; while i=$((i+1)); echo $i; echo $i > '{printed}'; ! [ -e '{enough}' ]; do sleep 0.1; done"
+    )
+    served.until(job_id, "running")
+
+    def number() -> int:
+        return int(printed.read_text().strip() or 0) if printed.exists() else 0
+
+    wait_until(lambda: len(served.log(job_id)) > 0, what="the beginning of the log")
+    with closing(sqlite3.connect(served.home / "runner.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        stored, began = len(served.log(job_id)), number()
+        wait_until(lambda: number() > began + 8 * seconds, timeout=10 * seconds, what="more of the log")
+        assert len(served.log(job_id)) == stored, "nothing can be written"
+        other.execute("COMMIT")
+    enough.touch()
+    job = served.final(job_id)
+    assert (job["state"], job["attempts"][0]["log"]) == ("succeeded", "sealed"), served.tail()
+    assert len(job["attempts"]) == 1
+    lines = served.log(job_id).split()
+    assert lines == [b"%d" % n for n in range(1, len(lines) + 1)]
+    assert len(lines) >= began + 8 * seconds
+    served.nothing_left()
 
 
 def _in_touch(db: Database) -> bool:

@@ -7,11 +7,11 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import create_engine, make_url, select, text, update
 
 from jobs.migrations import CODE
 from jobs.models import Agreement, Attempt
@@ -98,6 +98,55 @@ def test_an_outage_longer_than_a_lease_takes_nothing_from_anybody(
     wait_until(lambda: time.monotonic() - ticks > seconds, timeout=2 * seconds, what="an outage")
     postgres.start()
     redis.start()
+    jobs.grow()
+    assert _fences(fleet) == before, "nobody took anything over"
+    jobs.end()
+
+
+FULL = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END$$;
+DO $$DECLARE name text; BEGIN
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE 'CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE ON ' || quote_ident(name)
+                || ' EXECUTE FUNCTION full_disk()';
+    END LOOP; END$$
+"""
+
+
+@contextmanager
+def _full_disk(postgres: Postgres) -> Iterator[None]:
+    """While this lasts the server answers, and takes no write of anybody: as one whose disk is full."""
+    owner = create_engine(make_url(postgres.url()).set(drivername="postgresql+psycopg"))
+    try:
+        with owner.begin() as connection:
+            connection.exec_driver_sql(FULL)
+        yield
+    finally:
+        with owner.begin() as connection:
+            connection.exec_driver_sql("DROP FUNCTION full_disk() CASCADE")
+        owner.dispose()
+
+
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(2 * LEASE.total_seconds(), marks=pytest.mark.full)])
+@pytest.mark.timeout(300)
+def test_a_database_that_takes_no_writes_for_a_while(
+    own_servers: OwnServers, tmp_path: Path, seconds: float
+) -> None:
+    """It answers, so that everybody sees leases run out that nobody can renew: they are let alone."""
+    fleet, postgres, _ = own_servers
+    jobs = Counting(fleet, tmp_path)
+    for job_id in jobs.submit(4):
+        fleet.until(job_id, "running")
+    jobs.grow()
+    before = _fences(fleet)
+    with _full_disk(postgres):
+        wait_until(lambda: "nothing can be decided" in fleet.tail(), timeout=60, what="a refused write")
+        ticks = time.monotonic()
+        refused = fleet.run("submit", *GPU, "--", "true")
+        assert (refused.returncode, b"out of disk" in refused.stderr) == (3, True), refused.stderr
+        wait_until(lambda: time.monotonic() - ticks > seconds, timeout=2 * seconds + 30, what="an outage")
+        assert {fleet.show(job_id)["state"] for job_id in jobs.ids} == {"running"}
     jobs.grow()
     assert _fences(fleet) == before, "nobody took anything over"
     jobs.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,23 @@ def test_what_is_put_is_there_for_others(store: Open) -> None:
     one.put("pieces/ab/x", b"stays")
     assert other.has("pieces/ab/x")
     assert other.get("pieces/ab/x") == b"bytes"
+
+
+def test_what_is_listed_and_removed_one_by_one(store: Open) -> None:
+    one = store()
+    assert list(one.listed("workdirs/a/")) == []
+    keys = ["workdirs/a/pieces/ab/1", "workdirs/a/pieces/ab/2", "workdirs/a/trees/cd/3"]
+    for key in (*keys, "workdirs/ab/pieces/ab/1", "workdirs/a.b"):
+        one.put(key, key.encode())
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    listed = sorted(one.listed("workdirs/a/"))
+    assert [key for key, _ in listed] == keys
+    assert all(written is not None and before < written for _, written in listed)
+    for _ in range(2):
+        one.remove_one("workdirs/a/pieces/ab/1")
+        one.remove_one("workdirs/a/pieces/ab/*")
+    assert sorted(key for key, _ in store().listed("workdirs/a/")) == keys[1:]
+    assert one.has("workdirs/ab/pieces/ab/1")
 
 
 def test_a_part_that_a_death_left_is_replaced(

@@ -375,3 +375,10 @@ def test_who_was_acknowledged() -> None:
     assert shapes.acknowledged(body([])) == frozenset()
     for nobody in (None, [], "ok", {"response": []}, body({}), body(None)):
         assert shapes.acknowledged(nobody) is None
+
+
+@pytest.mark.parametrize("name", [" rn-a", "rn-a ", "rn-a\n", "\trn-a", "rn-a\x1f", "rn-a\xa0"])
+def test_a_machine_with_a_space_at_the_end_of_its_name_is_not_taken_for_ours(name: str) -> None:
+    machine = shapes.instance({"uuid": "8b52a46b-a892-4fde-925c-6d13226908f7", "name": name})
+    assert machine is not None
+    assert machine.name != "rn-a"

@@ -31,6 +31,18 @@ def test_it_answers_all_the_time(ticks: Ticks) -> None:
     assert found.seconds() == 100
 
 
+def test_a_write_that_was_refused_begins_it_anew(ticks: Ticks) -> None:
+    found = Contact()
+    for _ in range(3):
+        found.made()
+        ticks.now += 5
+    found.lost()
+    assert found.seconds() == 0
+    found.made()  # it can still be read
+    ticks.now += 3
+    assert found.seconds() == 3
+
+
 def test_a_gap_begins_it_anew(ticks: Ticks) -> None:
     found = Contact()
     found.made()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 from jobs.errors import BadRequest, FieldRefused, NoAnswer, NotFound, ServerTrouble
 from workers.cloud.client import DEADLINE_SECONDS, Cloud
@@ -34,13 +35,18 @@ def key_text(line: str) -> str:
 
 
 def ensure_account_key(
-    cloud: Cloud, public_line: str, name_hint: str, *, deadline_s: float = DEADLINE_SECONDS
+    cloud: Cloud,
+    public_line: str,
+    name_hint: str,
+    *,
+    deadline_s: float = DEADLINE_SECONDS,
+    adding: Callable[[str], None] = lambda name: None,
 ) -> tuple[str, ...]:
     """The names under which the account knows our key; it is added where it is missing.
 
     Keys are compared by their text without the comment: a name that is taken is refused by the service also
     for the same key. Empty where the account has no key API. *deadline_s* is for each of three calls at most.
-    Raises ApiError.
+    *adding* hears the name of a key that is about to be added. Raises ApiError.
     """
     wanted = key_text(public_line)
     name = account_key_name(public_line, name_hint)
@@ -50,6 +56,7 @@ def ensure_account_key(
     names = _ours(listed, wanted, name)
     if names:
         return names
+    adding(name)
     try:
         cloud.add_key(name, wanted, deadline_s=deadline_s)
     except NotFound:

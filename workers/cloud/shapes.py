@@ -233,7 +233,7 @@ def instance(item: Any) -> Instance | None:
     port = _integer(item.get("ssh_port"))
     return Instance(
         uuid=uuid,
-        name=_text(item.get("name")) or "",
+        name=_text(item.get("name"), strip=False) or "",  # one with a space at its end is not ours
         status=_text(item.get("status")) or "",
         os_booted=_integer(item.get("os_booted")) == 1,
         ip=_address(item.get("ip")),
@@ -379,13 +379,13 @@ def _flat(value: Any) -> Iterator[Mapping[str, Any]]:
                 yield from _items(item)
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any, *, strip: bool = True) -> str | None:
     """Text, or a number as text; None for what is empty or something else. Safe to print and to store."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, int) and abs(value) >= 1 << 63:
         return None  # Python refuses to write out the largest
-    text = str(value).strip()[:LONGEST_TEXT]
+    text = (str(value).strip() if strip else str(value))[:LONGEST_TEXT]
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text) or None
 
 

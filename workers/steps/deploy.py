@@ -21,7 +21,7 @@ from jobs.errors import (
     Unsettled,
 )
 from jobs.states import Event
-from jobs.store import attempts, limits
+from jobs.store import account_keys, attempts, limits
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease, Stale
 from jobs.subject import about
@@ -112,7 +112,7 @@ def _failed(ctx: Context, work: Work, lease: AttemptLease, error: ApiError) -> N
             inventory.without_key_field(ctx.db, error.field)
             void(Event.CORRECTED, None, f"corrected: without {error.field}", 0)
         case BadRequest() | NotFound() if "key" in str(error).lower() and work.key_fields:
-            inventory.forget_account_key(ctx.db)
+            account_keys.forget(ctx.db)
             attempts.deploy_refused(ctx.db, work, lease, str(error), retryable=True)
         case _:
             attempts.deploy_refused(ctx.db, work, lease, str(error), retryable=True)

@@ -1,4 +1,5 @@
-"""What the observer that leads does besides: suspicions are told, old news and old logs go.
+"""What the observer that leads does besides: suspicions are told, old news and old logs go, and it is looked
+into what processes that died have left unsettled.
 
 None of it is urgent, and each tick has little time for it: ceilings and ends of machines come first.
 """
@@ -8,14 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from jobs.errors import RunnerError
 from jobs.files.collect import outputs_of
-from jobs.store import agreement, outbox, retention
+from jobs.store import account_keys, agreement, effects, outbox, retention, uploads
 from jobs.store.ending import Wanted
 from jobs.store.transitions import Lead, Stale
+from workers.steps import inventory
 from workers.steps.context import Context
+from workers.steps.sweep import Interrupted, sweep
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +36,7 @@ class Housekeeping:
         self._ctx = ctx
         self._next_look = 0.0
         self._outdated: list[str] = []
-        self._removing: threading.Thread | None = None
+        self._at_work: dict[str, threading.Thread] = {}
 
     def tick(self, lead: Lead, wanted: Wanted) -> None:
         """A little of what there is to do. Raises Stale where the caller does not lead any more."""
@@ -48,22 +52,37 @@ class Housekeeping:
         self._shorten(lead, now + TICK_SECONDS)
 
     def _look(self, lead: Lead) -> None:
-        outbox.purge(self._ctx.db, lead)
+        db = self._ctx.db
+        outbox.purge(db, lead)
+        effects.purge(db, lead)
+        if account_keys.in_doubt(db) or uploads.dead(db, 1) or uploads.condemned(db, 1):
+            self._beside("unsettled", lambda: self._settle(lead))
         if (age := self._age) is not None:
-            self._outdated = retention.outdated(self._ctx.db, age)
+            self._outdated = retention.outdated(db, age)
             if self._outdated:
                 self._next_look = 0.0  # there may be more than these
-            self._remove_outputs(lead, age)
+            if found := retention.with_old_outputs(db, age):
+                self._beside("retention", lambda: self._remove(found, lead, age))
 
-    def _remove_outputs(self, lead: Lead, age: timedelta) -> None:
-        """Have old outputs removed from the store, which may take its time, by a thread."""
-        if self._removing is not None and self._removing.is_alive():
+    def _beside(self, name: str, work: Callable[[], None]) -> None:
+        """Have something that takes its time done by a thread, unless that is still at it."""
+        before = self._at_work.get(name)
+        if before is None or not before.is_alive():
+            self._at_work[name] = threading.Thread(target=work, name=name, daemon=True)
+            self._at_work[name].start()
+
+    def _settle(self, lead: Lead) -> None:
+        """Look into what processes that died have left: keys on the account, pieces in the store."""
+        try:
+            inventory.settle_keys(self._ctx.db, self._ctx.cloud)
+        except RunnerError as error:
+            log.warning("whether our key was added to the account is not known: %s", error)
+        try:
+            sweep(self._ctx, lead)
+        except (Stale, Interrupted):
             return
-        if found := retention.with_old_outputs(self._ctx.db, age):
-            self._removing = threading.Thread(
-                target=self._remove, args=(found, lead, age), name="retention", daemon=True
-            )
-            self._removing.start()
+        except RunnerError as error:
+            log.warning("what uploads left that came to nothing is not removed: %s", error)
 
     def _remove(self, attempt_ids: list[str], lead: Lead, age: timedelta) -> None:
         for attempt_id in attempt_ids:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from jobs.errors import NoAnswer
-from jobs.store import catalog, limits
+from jobs.store import account_keys, catalog, limits
 from jobs.store.catalog import Image, Offer
 from jobs.store.database import Database
 from workers.cloud.client import DEADLINE_SECONDS, Cloud
@@ -76,12 +76,28 @@ def known_images(db: Database) -> list[str]:
 
 def key_names(db: Database, cloud: Cloud, public_line: str) -> tuple[str, ...]:
     """The names under which the account knows our key; empty where it has no key API. Raises ApiError."""
-    kept = limits.recall(db, "account_key")
-    if kept is not None and kept[1] < KEYS_FRESH and kept[0]["public"] == public_line:
-        return tuple(kept[0]["names"])
-    names = ensure_account_key(cloud, public_line, NAME_HINT, deadline_s=KEYS_SECONDS)
-    limits.remember(db, "account_key", {"public": public_line, "names": list(names)})
+    kept = account_keys.known(db, public_line)
+    if kept is not None and kept[1] < KEYS_FRESH:
+        return kept[0]
+    names = ensure_account_key(
+        cloud,
+        public_line,
+        NAME_HINT,
+        deadline_s=KEYS_SECONDS,
+        adding=lambda name: account_keys.adding(db, name),
+    )
+    account_keys.remember(db, public_line, names)
     return names
+
+
+def settle_keys(db: Database, cloud: Cloud) -> None:
+    """Look for keys of ours of which it is not known whether they were added. Raises ApiError."""
+    doubtful = account_keys.in_doubt(db)
+    if not doubtful:
+        return
+    listed = {key.name for key in cloud.list_keys(deadline_s=KEYS_SECONDS) or ()}
+    for outcome, there in (("added", True), ("absent", False)):
+        account_keys.settled(db, [row_id for row_id, name in doubtful if (name in listed) is there], outcome)
 
 
 def key_fields(db: Database) -> tuple[str, ...]:
@@ -95,11 +111,6 @@ def without_key_field(db: Database, refused: str) -> tuple[str, ...]:
     left = tuple(field for field in key_fields(db) if field != refused)
     limits.remember(db, "key_fields", {"fields": list(left)})
     return left
-
-
-def forget_account_key(db: Database) -> None:
-    """Ask again next time: the account does not know the key by that name any more."""
-    limits.forget(db, "account_key")
 
 
 def _ask_once(asking: threading.Lock, ask: Callable[[], T], fresh: Callable[[], T | None]) -> T:
