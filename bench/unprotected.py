@@ -10,6 +10,7 @@ import functools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,7 @@ from sqlalchemy import insert, update
 
 from bench import breaking
 from bench.breaking import Place
-from jobs.errors import Unsettled
+from jobs.errors import DatabaseError, Unsettled
 from jobs.models import Attempt, LogChunk
 from jobs.store import (
     attempts,
@@ -44,6 +45,7 @@ SHORT_LAG = timedelta(seconds=3)
 SHORT_PATIENCE = timedelta(seconds=25)
 """With a machine that nobody reaches: longer than a lease and the next holder's first words with it."""
 DOOM_SECONDS = 2.0
+TRIES = 50
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,16 @@ def _freeze_before_apply(flag: Path) -> None:
     _freeze_before(observing, "apply", flag)
 
 
+def _in_the_end(write: Callable[[], Any]) -> Any:
+    """What it has in hand it writes, also where its connections have broken in the meantime."""
+    for _ in range(TRIES):
+        try:
+            return write()
+        except DatabaseError:
+            time.sleep(0.1)
+    return write()
+
+
 def _replace(function: Callable[..., Any], *places: tuple[Any, str]) -> None:
     for owner, name in places:
         if not hasattr(owner, name):
@@ -208,6 +220,7 @@ def _freeze_before(module: Any, name: str, flag: Path) -> None:
             pass
         else:
             os.kill(os.getpid(), signal.SIGSTOP)
+            return _in_the_end(functools.partial(function, *args, **kwargs))
         return function(*args, **kwargs)
 
     _replace(wrapper, (module, name))

@@ -115,6 +115,7 @@ def killing(make: Make, tmp_path: Path) -> Iterator[_Killing]:
     with Receiver() as receiver:
         # Two homes, or one: the secrets are read with the same key.
         served = make(RUNNER_NOTIFY_URL=receiver.url, RUNNER_SECRET_KEY=new_key())
+        served.environ["RUNNER_GUARD_TOKEN"] = served.environ["MASSED_COMPUTE_API_KEY"]
         if isinstance(served, Workers):
             served.count = 1
         yield _Killing(served, tmp_path, receiver)
