@@ -44,7 +44,7 @@ _lasting_servers: set[int] = set()
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
-ON_BOTH = ("accidents", "logs", "schema", "submissions", "transitions")
+ON_BOTH = ("accidents", "logs", "old_data", "schema", "submissions", "transitions")
 """Suites of the store where the two databases themselves are at work, or several writers at once."""
 
 

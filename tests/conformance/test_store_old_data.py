@@ -24,7 +24,7 @@ from jobs.store.database import Database
 from jobs.store.logs import Append
 from jobs.store.schema import open_database
 from jobs.store.transitions import AttemptLease
-from tests.conformance.store_kit import Clock, World, job_row, words
+from tests.conformance.store_kit import Clock, World, job_row, submit, words
 from tests.old import recordings
 from tests.old.record import GREETING, KEY
 from tests.old.recordings import Recording
@@ -83,6 +83,7 @@ def test_its_tables_become_those_of_today(migrated: Database) -> None:
 def test_its_jobs_are_there_and_go_on(recording: Recording, migrated: Database) -> None:
     for which, shown in recording.shown.items():
         _is_as_it_was(migrated, which, shown, recording.logs[which])
+        _asked_for_nothing_new(migrated, shown)
     with migrated.read() as session:
         last = session.execute(select(func.max(Worker.heartbeat_at))).scalar_one()
     clock = Clock(migrated)
@@ -101,6 +102,15 @@ def _is_as_it_was(db: Database, which: str, shown: dict[str, Any], log: bytes) -
     if now["finished_at"] is not None:
         again, _ = submissions.again(db, shown["id"])
         assert (again.command, again.env) == (shown["command"], {"COLOUR": "blue"})
+
+
+def _asked_for_nothing_new(db: Database, shown: dict[str, Any]) -> None:
+    """What a job could not ask for then is as if it was not asked for today."""
+    plain = job_json(reads.show(db, submit(db)))
+    now = job_json(reads.show(db, shown["id"]))
+    assert {name: now[name] for name in now.keys() - shown.keys()} == {
+        name: plain[name] for name in now.keys() - shown.keys()
+    }
 
 
 def _lasting(job: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
