@@ -69,10 +69,11 @@ def earlier_schema(tmp_path: Path) -> Path:
 @pytest.fixture
 def before_secrets(tmp_path: Path) -> Path:
     """The code of main before it knew secrets."""
-    added = history.git("log", "--first-parent", "--diff-filter=A", "--format=%H", "--", SECRETS)
-    if not added:
+    added = history.git("log", "--first-parent", "--diff-filter=A", "--format=%H", "--", SECRETS).split()
+    commit = history.git("rev-parse", "--verify", "--quiet", f"{added[-1]}^") if added else ""
+    if not commit:
         pytest.skip("there is no history, so nobody was too old")
-    return history.unpack(f"{added.splitlines()[-1]}^", tmp_path / "release")
+    return history.unpack(commit, tmp_path / "release")
 
 
 @pytest.mark.timeout(300)
@@ -131,11 +132,8 @@ def test_jobs_go_on_when_the_service_is_upgraded(
     """The old service ends while one job runs and one waits; the new one migrates, and has both."""
     installation = make(RUNNER_MAX_INSTANCES="1")
     gate = tmp_path / "go on"
-    command = f"echo before; until [ -e '{gate}' ]; do sleep 0.1; done; echo after"
     with _old_service(installation, earlier_schema) as service:
-        _runs_from(service, earlier_schema)
-        running = _old_submit(installation, earlier_schema, command)
-        wait_until(lambda: _old(installation, earlier_schema, "logs", running) == b"before\n", timeout=90)
+        running = _old_job(installation, earlier_schema, gate)
         queued = _old_submit(installation, earlier_schema, "echo my turn")
         wait_until(lambda: _old_show(installation, earlier_schema, queued)["detail"], what="why it waits")
         shown = _old_show(installation, earlier_schema, running)
@@ -161,6 +159,31 @@ def test_jobs_go_on_when_the_service_is_upgraded(
     installation.nothing_left()
 
 
+@pytest.mark.arrangements("service")
+@pytest.mark.timeout(300)
+def test_a_command_of_today_beside_the_service_of_before(
+    make: Make, earlier_schema: Path, tmp_path: Path
+) -> None:
+    """It migrates the database under the old service, which serves on what it knows."""
+    installation = make()
+    gate = tmp_path / "go on"
+    with _old_service(installation, earlier_schema) as service:
+        running = _old_job(installation, earlier_schema, gate)
+        assert _revision(installation) not in (HEAD, None)
+        assert running in installation.ok("ls")
+        assert _revision(installation) == HEAD
+        submitted = installation.submit("echo new")
+        assert installation.final(submitted)["state"] == "succeeded", "the old service runs it"
+        gate.touch()
+        job = installation.final(running)
+        assert (job["state"], len(job["attempts"])) == ("succeeded", 1), (job, installation.tail())
+        assert installation.log(running) == b"before\nafter\n"
+        assert installation.log(submitted) == b"new\n"
+        installation.nothing_left()
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(60) == 0, installation.tail()
+
+
 @contextmanager
 def _old_service(installation: Installation, code: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The old code's service. What of ours opens its database would migrate it, so nothing here does."""
@@ -178,6 +201,7 @@ def _old_service(installation: Installation, code: Path) -> Iterator[subprocess.
             serves = installation.home / "runner.db.service.json"
             wait_until(lambda: serves.exists() or service.poll() is not None, timeout=90, what="the service")
             assert service.poll() is None, installation.tail()
+            _runs_from(service, code)
             yield service
         finally:
             service.kill()
@@ -204,6 +228,15 @@ def _old(installation: Installation, code: Path, *words: str) -> bytes:
 
 def _old_submit(installation: Installation, code: Path, command: str) -> str:
     return _old(installation, code, "submit", *GPU, "--max-cost", "5", "--", command).decode().strip()
+
+
+def _old_job(installation: Installation, code: Path, gate: Path) -> str:
+    """A job that the old service runs, until somebody makes *gate*."""
+    job = _old_submit(
+        installation, code, f"echo before; until [ -e '{gate}' ]; do sleep 0.1; done; echo after"
+    )
+    wait_until(lambda: _old(installation, code, "logs", job) == b"before\n", timeout=90, what="its log")
+    return job
 
 
 def _old_show(installation: Installation, code: Path, job: str) -> dict[str, Any]:
