@@ -44,7 +44,7 @@ _lasting_servers: set[int] = set()
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
-ON_BOTH = ("accidents", "logs", "schema", "submissions", "transitions")
+ON_BOTH = ("accidents", "logs", "old_data", "schema", "submissions", "transitions")
 """Suites of the store where the two databases themselves are at work, or several writers at once."""
 
 
@@ -91,6 +91,9 @@ def statements_compiled_once() -> Iterator[None]:
     def sharing(*args: Any, **kwargs: Any) -> sqlalchemy.Engine:
         engine = sqlalchemy.create_engine(*args, **kwargs)
         shared = first[0] if first else engine
+        if not first:  # whichever connects first would initialize only the dialect that it was made with
+            with sqlalchemy.create_engine("sqlite://").connect() as connection:
+                shared.dialect.initialize(connection)
         first[:] = [shared]
         engine.dialect = engine.pool._dialect = shared.dialect
         engine._compiled_cache = shared._compiled_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from jobs import ids
 from jobs.models import Attempt, Instance, Job
@@ -282,6 +283,29 @@ class World:
                 installation = installation_id(session)
         expires_at = int(self.clock.now.timestamp() + expires_in)
         return str(ids.InstanceName(fleet, ids.new_attempt_id(installation), expires_at))
+
+
+def words(database: Database) -> dict[str, list[str]]:
+    """The very words in which the database keeps its tables, their checks and their indexes."""
+    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'"
+    if not database.sqlite:
+        query = """
+            SELECT conrelid::regclass || ' ' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+                WHERE connamespace = 'public'::regnamespace
+            UNION ALL SELECT tablename || ' ' || indexname, indexdef FROM pg_indexes
+                WHERE schemaname = 'public' AND tablename != 'alembic_version'
+            UNION ALL SELECT table_name || ' ' || column_name,
+                concat_ws(' ', data_type, character_maximum_length, is_nullable)
+                FROM information_schema.columns
+                WHERE table_schema = 'public' AND table_name != 'alembic_version'"""
+    with database.engine.connect() as connection:
+        rows = connection.execute(text(query)).all()
+    # SQLite writes a column that came later, and its check, behind the last one of before, on the same line.
+    between = re.compile(r"\n|, (?=[a-z_]+ [A-Z]+\b)|(?<=TEXT) (?=CONSTRAINT )")
+    return {
+        name: sorted(line.strip().rstrip(",") for line in between.split(sql) if line.strip())
+        for name, sql in rows
+    }
 
 
 def count_events(db: Database, job_id: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import stat
 from contextlib import closing
@@ -23,7 +22,7 @@ from jobs.states import State
 from jobs.store import schema
 from jobs.store.database import Database
 from jobs.store.schema import MIGRATIONS, open_database
-from tests.conformance.store_kit import ON_POSTGRESQL, ON_SQLITE, World, python, submit
+from tests.conformance.store_kit import ON_POSTGRESQL, ON_SQLITE, World, python, submit, words
 
 
 def _ready(url: str) -> Database:
@@ -48,33 +47,11 @@ def test_models_equal_migrations(db: Database) -> None:
 
 def test_checks_and_partial_indexes_equal_those_of_the_models(database_url: str, db: Database) -> None:
     """What alembic does not compare: the very words of the tables, side by side."""
-    found = _words(db)
+    found = words(db)
     with db.engine.begin() as connection:
         Base.metadata.drop_all(connection)
         Base.metadata.create_all(connection)
-    assert found == _words(db)
-
-
-def _words(database: Database) -> dict[str, list[str]]:
-    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'"
-    if not database.sqlite:
-        query = """
-            SELECT conrelid::regclass || ' ' || conname, pg_get_constraintdef(oid) FROM pg_constraint
-                WHERE connamespace = 'public'::regnamespace
-            UNION ALL SELECT tablename || ' ' || indexname, indexdef FROM pg_indexes
-                WHERE schemaname = 'public' AND tablename != 'alembic_version'
-            UNION ALL SELECT table_name || ' ' || column_name,
-                concat_ws(' ', data_type, character_maximum_length, is_nullable)
-                FROM information_schema.columns
-                WHERE table_schema = 'public' AND table_name != 'alembic_version'"""
-    with database.engine.connect() as connection:
-        rows = connection.execute(text(query)).all()
-    # SQLite writes a column that came later, and its check, behind the last one of before, on the same line.
-    between = re.compile(r"\n|, (?=[a-z_]+ [A-Z]+\b)|(?<=TEXT) (?=CONSTRAINT )")
-    return {
-        name: sorted(line.strip().rstrip(",") for line in between.split(sql) if line.strip())
-        for name, sql in rows
-    }
+    assert found == words(db)
 
 
 def test_head_is_the_last_migration(db: Database) -> None:
