@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
+import signal
 import sys
 import threading
 import time
@@ -171,7 +172,10 @@ def _place(rng: random.Random, plan: Plan) -> Iterator[Place]:
             }
             place = partial(place, postgres=postgres, redis=redis)
         machines = MACHINES if plan.about is None else FEW
-        built = stack.enter_context(farm(machines, environ, boot_seconds=0.2, module="bench.served"))
+        guarded = rng.random() < 0.5
+        built = stack.enter_context(
+            farm(machines, environ, boot_seconds=0.2, module="bench.served", guarded=guarded)
+        )
         found = place(farm=built, folder=folder)
         built.start(found.workers)
         yield found
@@ -224,7 +228,7 @@ def _break(place: Place, rng: random.Random, plan: Plan, found: Run) -> None:
 
 
 _locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
-_TOGETHER = dict.fromkeys(("killed_worker", "stopped_worker", "jumped_clock"), "workers")
+_TOGETHER = dict.fromkeys(("killed_worker", "stopped_worker", "overtaken_worker", "jumped_clock"), "workers")
 
 
 @contextmanager
@@ -300,6 +304,7 @@ def main() -> int:
     parser.add_argument("--about", choices=sorted(unprotected.ALL))
     parser.add_argument("--without", action="store_true")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # by way of all that cleans up
     if given.without and given.about is None:
         parser.error("--without needs --about NAME")
     faults = unprotected.ALL[given.about].faults if given.about is not None else breaking.ALL

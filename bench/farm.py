@@ -154,11 +154,12 @@ def farm(
     stock: int | None = None,
     boot_seconds: float = 0.2,
     module: str = "runner",
+    guarded: bool = False,
 ) -> Iterator[Farm]:
     """Build it, and leave nothing behind: no process, no folder, whatever happens inside.
 
     *machines*: how many may be rented at once. *stock*: how many of them there are, by default enough.
-    *module*: what is run as `runner`.
+    *module*: what is run as `runner`. *guarded*: whether machines get a token to end themselves with.
     """
     product = Product(GPU, "1x L40 (48GB)", 86, machines if stock is None else stock)
     config = SimConfig(boot_seconds=boot_seconds, products=(product,))
@@ -172,6 +173,8 @@ def farm(
             "MASSED_COMPUTE_API_KEY": sim.token,
             "RUNNER_MAX_INSTANCES": str(machines),
         }
+        if guarded:
+            ours["RUNNER_GUARD_TOKEN"] = sim.token
         names = ("database_url", "broker_url", "artifacts_url", "secret_key")
         options = {name: environ.get(f"RUNNER_{name.upper()}") for name in names}
         given = {key: value for key, value in options.items() if value is not None}
