@@ -31,7 +31,7 @@ def scan(spec: Spec, settings: Settings, what: str = "workdir") -> Workdir | Non
     """What of a job's folder would go; None where it has none. Raises InvalidJob."""
     if spec.folder is None:
         return None
-    return workdir.scan(spec.folder, what, settings.max_workdir_bytes)
+    return workdir.scan(spec.folder, what, settings.max_workdir_bytes, settings.home)
 
 
 def packed(

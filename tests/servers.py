@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -156,7 +156,8 @@ class Postgres(_Server):
             yield
         finally:
             for process in held:
-                process.resume()
+                with suppress(psutil.NoSuchProcess):  # it was about to end
+                    process.resume()
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it; SIGINT cuts off what is connected, SIGQUIT is a crash."""

@@ -79,7 +79,7 @@ def test_a_folder_that_is_not_kept_any_more(installation: Installation, tmp_path
     job_id = installation.submit("true", workdir=folder)
     installation.ok("cancel", job_id)
     with installation.quick() as client:
-        shutil.rmtree(Path(client.settings.artifacts) / "trees")
+        shutil.rmtree(Path(client.settings.artifacts) / "workdirs")
     done = installation.run("retry", job_id)
     assert (done.returncode, done.stdout) == (3, b"")
     assert b"it is not there" in done.stderr

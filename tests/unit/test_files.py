@@ -115,6 +115,21 @@ def test_what_cannot_go_is_named_unless_it_is_ignored(
     assert [name for name, _ in workdir.scan(folder, "--workdir", GIB).files] == [".runnerignore"]
 
 
+def test_the_home_of_the_runner_stays(tmp_path: Path) -> None:
+    """It holds the token, the keys, and a database that changes meanwhile."""
+    folder = tmp_path
+    home = folder / "a folder" / "home"
+    (home / "ssh").mkdir(parents=True)
+    (home / "ssh" / "id_ed25519").write_text("key")
+    (folder / "a folder" / "other").write_text("")
+    found = workdir.scan(folder, "--workdir", GIB, home)
+    assert "a folder/other" in {name for name, _ in found.files}
+    assert not [name for name, *_ in (*found.files, *found.others) if str(name).startswith("a folder/home")]
+    for inside in (home, home / "ssh"):
+        with pytest.raises(InvalidJob, match="RUNNER_HOME"):
+            workdir.scan(inside, "--workdir", GIB, home)
+
+
 @pytest.mark.parametrize(
     ("folder", "said"),
     [("none", "there is no such folder"), ("file", "is not a folder"), ("/", "is the whole file system")],
