@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import insert, update
 
-from bench import breaking
+from bench import breaking, moments
 from bench.breaking import Place
 from jobs.errors import DatabaseError, Unsettled
 from jobs.models import Attempt, LogChunk
@@ -255,21 +255,21 @@ ALL = {
         "length and hash of the log are compared with the machine's",
         frozenset({"log"}),
         _no_seal,
-        (breaking.damaged_log,),
+        (moments.damaged_log,),
         (0.02, 0.05),
     ),
     "compare-and-set": Protection(
         "bytes are appended only where the stored log ends",
         frozenset({"log"}),
         _blind_append,
-        (breaking.overtaken_worker,),
+        (moments.overtaken_worker,),
         (0.2,),
     ),
     "fence": Protection(
         "a former holder changes nothing",
         frozenset({"lost for nothing"}),
         _no_fence,
-        (breaking.frozen_holder,),
+        (moments.frozen_holder,),
         (0.2,),
         _impatient,
         _freeze_before_unreachable,
@@ -278,7 +278,7 @@ ALL = {
         "a former leader changes nothing",
         frozenset({"taken for alive"}),
         _no_leaders_fence,
-        (breaking.frozen_leader,),
+        (moments.frozen_leader,),
         (0.2,),
         _short_lag,
         _freeze_before_apply,
