@@ -146,11 +146,12 @@ def test_a_tree_that_later_code_has_written_is_none_that_is_gone(
 def test_an_upload_that_takes_days_loses_nothing(store: Store) -> None:
     """Others die before and beside it. What they left is removed when it is done, and not forgotten."""
     before = uploads.begin(store.world.db)
-    store.later(timedelta(hours=2))
+    store.later(timedelta(hours=1))
+    store.pack(before)
+    (store.work / "data").write_bytes(b"other data" * 1000)
+    store.later(timedelta(hours=1.5))
     long = uploads.begin(store.world.db)
     packed = store.pack(long)
-    (store.work / "data").write_bytes(b"other data" * 1000)
-    store.pack(before)
     store.later(timedelta(hours=25))
     left = store.paths()
     for _ in range(3):

@@ -78,6 +78,8 @@ def test_an_id_is_not_given_again(store: Store) -> None:
         effects.purge(store.world.db, store.world.lead)
     assert store.rows(UPLOAD) + store.rows(REMOVAL) == []
     other = uploads.begin(store.world.db)
+    assert packed.upload is not None
+    assert other.begun.id > packed.upload.id
     with pytest.raises(UploadOver):
         store.submit(packed)
     store.submit(store.pack(other))
