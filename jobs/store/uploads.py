@@ -61,9 +61,10 @@ class Dead:
 
 @dataclass(frozen=True)
 class Named:
-    """The tree of a job's folder. ``final``: all jobs that name it are."""
+    """The tree of a folder of jobs. ``final``: all of them are."""
 
     key: str
+    jobs: int
     final: bool
 
 
@@ -139,19 +140,19 @@ def condemn(
     lead: Lead,
     keys: Sequence[str],
     read: Collection[str],
-    absent: Collection[str],
+    absent: Collection[Named],
     dead_ids: Sequence[int],
 ) -> bool:
     """Have these objects removed, of which no tree in *read* has any; the dead uploads are settled with it.
 
-    False, with nothing done, where a job names another tree. One that is *absent* from the store does not
-    count while all jobs that name it are final: it may be stored again for the next one. Raises Stale.
+    False, with nothing done, where a job names another tree. Of one that was *absent* from the store and of
+    final jobs only, no other job may have come: it would have been stored again for that one. Raises Stale.
     """
     with db.write(news=False) as session:
         confirm_lead(session, lead)
         now = db.now(session)
         for tree in _named(session, place_of(installation_id(session))):
-            if tree.key not in read and not (tree.final and tree.key in absent):
+            if tree.key not in read and tree not in absent:
                 return False
         if keys:
             session.execute(insert(Effect), [effects.row(REMOVAL, key, now) for key in keys])
@@ -193,5 +194,5 @@ def _dead(before: datetime) -> ColumnElement[bool]:
 def _named(session: Session, place: str) -> list[Named]:
     goes_on = func.max(case((Job.finished_at.is_(None), 1), else_=0))
     here = Job.workdir.startswith(place, autoescape=True)
-    rows = session.execute(select(Job.workdir, goes_on).where(here).group_by(Job.workdir))
-    return [Named(row[0] or "", final=not row[1]) for row in rows]
+    rows = session.execute(select(Job.workdir, func.count(), goes_on).where(here).group_by(Job.workdir))
+    return [Named(row[0] or "", row[1], final=not row[2]) for row in rows]

@@ -41,7 +41,7 @@ class _Trees:
 
     read: set[str]
     pieces: set[str]
-    absent: set[str]
+    absent: set[Named]
 
 
 def sweep(ctx: Context, lead: Lead) -> None:
@@ -75,16 +75,17 @@ def _trees(ctx: Context, named: list[Named]) -> _Trees:
             # by later code, or when the store has ceased to deny it.
             if not tree.final or ctx.artifacts.has(tree.key):
                 raise
-            trees.absent.add(tree.key)
+            trees.absent.add(tree)
     return trees
 
 
 def _left(ctx: Context, place: str, trees: _Trees, before: datetime) -> list[str]:
     found = []
     kept = trees.read | trees.pieces
+    absent = {tree.key for tree in trees.absent}
     for key, written in ctx.artifacts.listed(place):
         _go_on(ctx)
-        if key in trees.absent:
+        if key in absent:
             raise ArtifactMissing(f"The artifact store has {key} by now, which it did not find just before.")
         if key not in kept and _OURS.fullmatch(key) and written is not None and written < before:
             found.append(key)
