@@ -400,6 +400,7 @@ class Effect(Base):
         CheckConstraint("kind IN ('upload','account_key','removal')", name="kind"),
         CheckConstraint("(settled_at IS NULL) = (outcome IS NULL)", name="settled_has_outcome"),
         Index("ix_effects_kind_settled_at", "kind", "settled_at"),
+        {"sqlite_autoincrement": True},  # or it would give the ids of rows that are purged again
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)  # also the order in which they began

@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from os import PathLike, fspath
 from pathlib import Path
@@ -62,6 +62,14 @@ class JobSpec(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
+class Begun:
+    """An upload, as its row has it. In a database that was restored the id may be another one's."""
+
+    id: int
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Packed:
     """A folder in the artifact store: its tree's key, how many files it has, and their bytes.
 
@@ -71,7 +79,7 @@ class Packed:
     key: str
     files: int
     size: int
-    upload: int | None = None
+    upload: Begun | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class Spec:
         return self.command if isinstance(self.command, str) else shlex.join(self.command)
 
     @property
-    def upload(self) -> int | None:
+    def upload(self) -> Begun | None:
         """The upload by which its folder came into the artifact store just now."""
         return None if self.workdir is None else self.workdir.upload
 

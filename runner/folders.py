@@ -101,7 +101,7 @@ class _Packing:
         assert folder is not None
         total, done = folder.size, 0
         upload = self._begun()
-        place = Place(upload.place, upload.condemned, f"again/{upload.id}/")
+        place = Place(upload.place, upload.condemned, f"again/{upload.begun.id}/")
 
         def more(size: int) -> None:
             nonlocal done
@@ -112,7 +112,7 @@ class _Packing:
 
         cache = self._settings.home / "cache" / "workdirs"
         key, tree = workdir.pack(folder, self._store, cache, self._what, more, place)
-        return Packed(key, tree.files, tree.size, upload.id)
+        return Packed(key, tree.files, tree.size, upload.begun)
 
     def _begun(self) -> Upload:
         if self._upload is None:
@@ -125,7 +125,7 @@ class _Packing:
         if time.time() >= self._next_sign:
             self._next_sign = time.time() + uploads.SIGN_SECONDS
             with suppress(DatabaseError):  # one sign less: whether the upload holds is seen at its end
-                uploads.sign(self._db, upload.id)
+                uploads.sign(self._db, upload.begun)
 
 
 def check_store(settings: Settings, db: Database) -> None:

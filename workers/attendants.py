@@ -179,7 +179,8 @@ class Attendants:
             except Exception:
                 log.exception("the leases wait")  # whatever it is: without us nobody hears of a cancel
             self._stopped.wait(LEAST_PAUSE_SECONDS)  # each line of a log is news
-            self.woken.wait(LOOK_SECONDS if self.count else HEARTBEAT_SECONDS)
+            idle = max(LOOK_SECONDS, next_heartbeat - time.monotonic())  # whoever woke us in between
+            self.woken.wait(LOOK_SECONDS if self.count else idle)
             self.woken.clear()
 
     def _tell(

@@ -95,10 +95,7 @@ class Database:
                 raise DatabaseError(
                     f"{error} Whether it was still written is not known; look before you repeat it."
                 ) from error.__cause__
-            if not self.sqlite and postgres.takes_no_writes(error.__cause__):
-                self.contact.lost()
             raise
-        self.contact.made()
 
     @contextmanager
     def _queueing(self, alone: bool) -> Iterator[None]:
@@ -118,7 +115,6 @@ class Database:
         """A transaction that only reads, on one consistent picture of the database."""
         with self.explained(), self._read.begin() as session:
             yield session
-        self.contact.made()
 
     @contextmanager
     def answering_by(self, end: float | None) -> Iterator[None]:

@@ -2,8 +2,8 @@
 
 A lease is taken by raising the fence, so that every write of a former holder names a fence that is no
 longer there. Its end is judged by the database's time. A lease that expired and that nobody took can
-still be renewed with its own fence, and nobody takes one over before the database has answered for as long as
-a lease lasts: an outage of the database alone takes nothing from anybody.
+still be renewed with its own fence, and nobody takes one over before heartbeats have come through for as long
+as a lease lasts: an outage of the database alone takes nothing from anybody.
 """
 
 from __future__ import annotations
@@ -154,7 +154,9 @@ def heartbeat(db: Database, owner: str, attempt_ids: Collection[str]) -> list[He
                 update(Attempt).where(Attempt.id.in_(_in_order(ours))).values(lease_until=now + LEASE)
             )
         session.execute(update(Worker).where(Worker.id == owner).values(heartbeat_at=now))
-        return _held(session, owner)
+        found = _held(session, owner)
+    db.contact.made()
+    return found
 
 
 def _in_order(condition: ColumnElement[bool]) -> Select[Any]:

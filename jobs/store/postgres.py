@@ -163,12 +163,6 @@ def is_cut_off(error: BaseException | None) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
-def takes_no_writes(error: BaseException | None) -> bool:
-    """Whether the server answers and takes nothing that is written: its disk is full, or it may only read."""
-    state = (getattr(error.orig, "sqlstate", None) or "") if isinstance(error, DBAPIError) else ""
-    return state == "25006" or state.startswith("53")
-
-
 def _last_words(cause: object) -> str:
     """The reason, out of the several lines that the driver has for it."""
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]

@@ -138,6 +138,9 @@ def _submit(
                     "which runs something else; use another key."
                 )
             submitted.append(Submitted(earlier["id"], existed=True))
+            # Of a folder that has changed since, no job names what was stored just now: that is swept up.
+            if spec.upload is not None and earlier["workdir"] == row["workdir"]:
+                stored.add(spec.upload)
             continue
         rows.append(row)
         if spec.upload is not None:
@@ -175,7 +178,7 @@ def _by_key(session: Session, keys: list[str]) -> dict[str, dict[str, Any]]:
     known: dict[str, dict[str, Any]] = {}
     for start in range(0, len(keys), 500):
         found = session.execute(
-            select(*(getattr(Job, name) for name in ("key", "id", *SAME))).where(
+            select(*(getattr(Job, name) for name in ("key", "id", "workdir", *SAME))).where(
                 Job.key.in_(keys[start : start + 500])
             )
         ).mappings()

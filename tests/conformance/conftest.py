@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from jobs.store.database import Database
 from tests.conformance.store_kit import Clock, World
+from tests.conformance.uploads_kit import Store
 
 
 @pytest.fixture
@@ -18,3 +21,9 @@ def clock(db: Database) -> Clock:
 def world(db: Database, clock: Clock) -> World:
     """One worker, its database and its account."""
     return World(db, clock)
+
+
+@pytest.fixture
+def store(world: World, tmp_path: Path) -> Store:
+    """An artifact store beside that database."""
+    return Store(world, tmp_path)

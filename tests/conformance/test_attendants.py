@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +11,9 @@ from typing import Any, cast
 import pytest
 
 from jobs.store import leases
+from jobs.store.leases import Held
 from tests.conformance.store_kit import World
+from tests.waiting import wait_until
 from workers import attendants as module
 from workers.attendants import Attendants
 
@@ -45,6 +48,25 @@ def _orphan(world: World) -> str:
 
 def _ours(world: World, *attempt_ids: str) -> int:
     return sum(world.attempt(id_).lease_owner == "us" for id_ in attempt_ids)
+
+
+def test_what_wakes_it_delays_no_heartbeat(attendants: Attendants, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes over before heartbeats have come through without a gap: not even who has nothing to do."""
+    beats: list[float] = []
+
+    def beat(*_: object) -> list[Held]:
+        beats.append(time.monotonic())
+        return []
+
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 1.0)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(leases, "heartbeat", beat)
+    attendants.woken.set()
+    wait_until(lambda: beats, timeout=30, what="a heartbeat")
+    time.sleep(0.8)
+    attendants.woken.set()
+    wait_until(lambda: len(beats) > 1, timeout=30, what="another one")
+    assert beats[1] - beats[0] < 1.7
 
 
 def test_seats_are_for_machines_that_boot(world: World, attendants: Attendants) -> None:

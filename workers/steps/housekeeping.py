@@ -55,7 +55,7 @@ class Housekeeping:
         db = self._ctx.db
         outbox.purge(db, lead)
         effects.purge(db, lead)
-        if account_keys.in_doubt(db) or uploads.dead(db, 1) or uploads.condemned(db, 1):
+        if account_keys.in_doubt(db) or uploads.dead(db, 1).ids or uploads.condemned(db, 1):
             self._beside("unsettled", lambda: self._settle(lead))
         if (age := self._age) is not None:
             self._outdated = retention.outdated(db, age)

@@ -29,5 +29,6 @@ def upgrade() -> None:
             "(settled_at IS NULL) = (outcome IS NULL)", name=op.f("ck_effects_settled_has_outcome")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_effects")),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_effects_kind_settled_at"), "effects", ["kind", "settled_at"])
