@@ -26,6 +26,9 @@ SEAL_SECONDS = 10
 """To fetch the end of the log."""
 TERMINATE_SECONDS = 20
 """To have the machine's end accepted."""
+GUARD_SECONDS = 10
+"""Of those, how long before its expiry a machine ends itself: its order and its call take a while. Whoever
+serves has asked for its end by then."""
 ENDING_SECONDS = GRACE_SECONDS + SEAL_SECONDS + TERMINATE_SECONDS
 """What an ending takes, reserved before an instance's expiry."""
 LEAST_OUTPUTS_SECONDS = 60

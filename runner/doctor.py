@@ -227,7 +227,7 @@ def _cloud(settings: Settings, db: Database | None) -> Iterator[Finding]:
             yield Finding("API", False, str(error), "The token could not be checked; try again later.")
             return
         yield Finding("token", True, f"accepted by {settings.api_url}")
-        yield from _guarded("guard", lambda: _guard(settings, gate))
+        listing: Listing | None = None
         try:
             listing = cloud.list_instances(deadline_s=API_SECONDS)
             yield _clock(listing, db)
@@ -235,10 +235,14 @@ def _cloud(settings: Settings, db: Database | None) -> Iterator[Finding]:
                 yield _account(settings, db, listing)
         except RunnerError as error:
             yield Finding("database" if isinstance(error, DatabaseError) else "account", False, str(error))
+        yield from _guarded("guard", lambda: _guard(settings, gate, listing))
 
 
-def _guard(settings: Settings, gate: Gate) -> Finding:
-    """The token that machines end themselves with. Whether it may terminate, only a terminate would show."""
+def _guard(settings: Settings, gate: Gate, listing: Listing | None) -> Finding:
+    """The token that machines end themselves with. Whether it may terminate, only a terminate would show.
+
+    *listing*: what the API token sees, where that is known.
+    """
     if settings.guard_token is None:
         return Finding("guard", True, "RUNNER_GUARD_TOKEN is not set: no machine ends itself")
     if settings.host_keys == "accept-new":
@@ -250,11 +254,23 @@ def _guard(settings: Settings, gate: Gate) -> Finding:
 
     with Cloud(settings.api_url, settings.guard_token, gate=gate) as cloud:
         try:
-            cloud.list_instances(deadline_s=API_SECONDS)
+            seen = cloud.list_instances(deadline_s=API_SECONDS)
         except InvalidToken:
             mend = "Make a new API token, and set RUNNER_GUARD_TOKEN to it."
             return Finding("guard", False, "RUNNER_GUARD_TOKEN is refused: no machine can end itself", mend)
+    ours = {} if listing is None else _of_fleet(settings, listing)
+    if ours and ours.keys().isdisjoint(instance.uuid for instance in seen.instances):
+        detail = (
+            "RUNNER_GUARD_TOKEN sees none of our machines: it is of another account, and ends none of them"
+        )
+        return Finding("guard", False, detail, "Make an API token on the account that rents, and set it.")
     return Finding("guard", True, "accepted, and not the API token")
+
+
+def _of_fleet(settings: Settings, listing: Listing) -> dict[str, ids.InstanceName]:
+    """The names of the fleet's machines that live, by uuid."""
+    names = {i.uuid: ids.parse_instance_name(i.name) for i in listing.instances if not i.terminal}
+    return {uuid: name for uuid, name in names.items() if name is not None and name.fleet == settings.fleet}
 
 
 def _clock(listing: Listing, db: Database | None) -> Finding:
@@ -277,13 +293,14 @@ def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
         ours = schema.installation_id(session)
     rows = {row.uuid: row for row in doom.instances(db)}
     listed = {instance.uuid: instance for instance in listing.instances if not instance.terminal}
+    names = _of_fleet(settings, listing)
     wrong: list[str] = []
     for uuid, instance in listed.items():
-        name = ids.parse_instance_name(instance.name)
+        name = names.get(uuid)
         row = rows.get(uuid)
-        if name is not None and name.fleet == settings.fleet and name.installation == ours and row is None:
+        if name is not None and name.installation == ours and row is None:
             wrong.append(f"{instance.name} ({uuid}) is rented and in nobody's books; the service ends it")
-        if name is not None and name.fleet == settings.fleet and listing.date.timestamp() > name.expires_at:
+        if name is not None and listing.date.timestamp() > name.expires_at:
             wrong.append(f"{instance.name} ({uuid}) is past its expiry; `runner reap` ends it")
         price = instance.price_micros_per_hour
         if row is not None and price is not None and row.price is not None and price != row.price:

@@ -94,7 +94,7 @@ def transfer_text(transfer: Mapping[str, Any]) -> str:
 
 
 def ends_itself(guard: Mapping[str, Any]) -> str:
-    """Whether a machine ends itself at its expiry, and when: ``yes, at 12:03:10 UTC``."""
+    """Whether a machine ends itself before its expiry, and when: ``yes, at 12:03:10 UTC``."""
     at = guard.get("at")
     if at is None:
         return f"no: {guard.get('why_not')}"

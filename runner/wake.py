@@ -1,7 +1,8 @@
 """Keeps this computer awake while machines are rented: one that sleeps ends nobody's bill.
 
 By `wakepy`, on a thread of its own, because a desktop that hangs must hold up nothing. Where it cannot be
-done, on a server or in a container, that is said once, and nothing else changes. A closed lid is beyond it.
+done, on a server or in a container, that is said once, and tried again from time to time: a service may
+begin before the desktop does. A closed lid is beyond it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
+AGAIN_SECONDS = 60.0
 LEAVE_SECONDS = 2.0
 """How long a service that ends waits for a desktop that is to be told. With the process it is over anyway."""
 
@@ -42,11 +44,19 @@ class Wakefulness:
         self._thread.join(LEAVE_SECONDS)
 
     def _look_again_and_again(self) -> None:
-        """Until it is over, or cannot be done."""
+        """Until it is over."""
+        said = False
         while self._wait_for(machines=True):
             held = ExitStack()
-            if not _enter(held):
-                return
+            if why := _enter(held):
+                log.log(
+                    logging.DEBUG if said else logging.INFO,
+                    "this computer may fall asleep while machines are rented, for nothing keeps it awake: %s",
+                    why,
+                )
+                said = True
+                self._over.wait(AGAIN_SECONDS)
+                continue
             log.info("this computer is kept awake while machines are rented")
             self._wait_for(machines=False)
             _leave(held)
@@ -55,28 +65,28 @@ class Wakefulness:
         """Wait until there are *machines*, or none; False where the service ends before that."""
         while not self._over.is_set():
             try:
-                if bool(doom.instances(self._db)) == machines:
-                    return True
+                with self._db.read() as session:
+                    if doom.any_rented(session) == machines:
+                        return True
             except DatabaseError:
                 log.debug("whether machines live cannot be seen; looking again")
             self._over.wait(LOOK_SECONDS)
         return False
 
 
-def _enter(held: ExitStack) -> bool:
-    """Keep the computer awake as long as *held*; whether that could be done."""
+def _enter(held: ExitStack) -> str:
+    """Keep the computer awake as long as *held*; why that cannot be done, or empty."""
     try:
         from wakepy import keep  # not before it is needed: nobody waits for it at a start
 
         mode = held.enter_context(keep.running(on_fail="pass"))
-        why = "" if mode.active else _tried(mode)
+        if mode.active:
+            return ""
+        why = _tried(mode)
+        held.close()
+        return why
     except Exception as error:  # noqa: BLE001 - whatever a desktop makes a library stumble over
-        why = f"{type(error).__name__}: {error}"
-    if why:
-        log.info(
-            "this computer may fall asleep while machines are rented, for nothing keeps it awake: %s", why
-        )
-    return not why
+        return f"{type(error).__name__}: {error}"
 
 
 def _leave(held: ExitStack) -> None:

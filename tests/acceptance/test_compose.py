@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.settings import load_settings
+from jobs.values import Secret
 from runner.sim.config import SimConfig
 from runner.sim.simulator import Simulator
 from tests.acceptance.compose import ROOT, Compose, Container, entrypoint, seconds
@@ -253,7 +255,7 @@ def test_the_stack_as_it_is_written(stack: Stack, database: Postgres, broker: Re
     lines = [json.loads(line) for line in stack.said().splitlines()]
     assert any(line["job"] == job for line in lines)
     secrets = [stack.read(path.name) for path in (stack.project / "secrets").iterdir()]
-    assert not [secret for secret in secrets if secret in stack.said()]
+    assert not [secret for secret in secrets if secret and secret in stack.said()]
     shared = stack.project / "volumes" / "home"
     written = sorted(path.relative_to(shared).as_posix() for path in shared.rglob("*"))
     assert written == ["ssh", "ssh/id_ed25519"], "the key, which both share, and nothing else"
@@ -282,6 +284,15 @@ def test_the_secrets_are_for_the_containers_alone(stack: Stack) -> None:
     assert {path.name for path in folder.iterdir()} == set(stack.compose.as_written["secrets"])
     assert stack.read("api_token") == stack.sim.token
     assert stack.project.joinpath("docker", "make-role.sh").stat().st_mode & 0o005 == 0o005
+
+
+def test_a_guard_token_goes_to_the_workers_where_there_is_one(stack: Stack) -> None:
+    """By what the page says to write into `.env`; else its file is empty, and nobody looks at it."""
+    assert load_settings(stack.compose.container("worker").environ).guard_token is None
+    (line,) = re.findall(r"^(RUNNER_GUARD_TOKEN_FILE)=(\S+)$", _block("RUNNER_GUARD_TOKEN_FILE="), re.M)
+    (stack.project / "secrets" / "guard_token").write_text("a-token\n")
+    compose = Compose(dict([line]), stack.project)
+    assert load_settings(compose.container("worker").environ).guard_token == Secret("a-token")
 
 
 def test_a_health_check_has_time_to_answer(stack: Stack) -> None:

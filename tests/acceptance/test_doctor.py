@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from jobs.settings import load_settings
 from jobs.store import clock, limits, locks
 from runner.doctor import Finding, examine
 from tests.acceptance.harness import Installation
+from workers.cloud.shapes import Listing
 
 
 def _examined(installation: Installation, **environ: str) -> dict[str, Finding]:
@@ -74,6 +76,26 @@ def test_the_guard_token(installation: Installation) -> None:
     token = {"RUNNER_GUARD_TOKEN": installation.sim.token, "RUNNER_HOST_KEYS": "accept-new"}
     found = _examined(installation, **token)["guard"]
     assert (found.ok, "no machine gets it" in found.detail) == (False, True)
+
+
+def test_a_guard_token_of_another_account(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is accepted, and would end nothing."""
+    from workers.cloud.client import Cloud
+
+    def listing(cloud: Cloud, **options: float) -> Listing:
+        found = listed(cloud, **options)
+        return replace(found, instances=()) if next(order) else found
+
+    installation.up()
+    installation.until(installation.submit("sleep 60"), "running")
+    guard = {"RUNNER_GUARD_TOKEN": installation.sim.read_only_token}
+    assert _examined(installation, **guard)["guard"].ok
+    order, listed = iter([False, True]), Cloud.list_instances
+    monkeypatch.setattr(Cloud, "list_instances", listing)
+    found = _examined(installation, **guard)["guard"]
+    assert (found.ok, "of another account" in found.detail) == (False, True)
 
 
 def test_a_notification_that_waits_for_long(installation: Installation) -> None:

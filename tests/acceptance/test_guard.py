@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from jobs import money
 from jobs.ids import parse_instance_name
 from jobs.models import Instance
+from jobs.pictures import time_text
 from runner.sim.config import SimConfig
 from runner.sim.machine import Machine
 from tests.acceptance.conftest import Make
@@ -57,10 +59,17 @@ def _ends_itself(shown: dict[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def _expired(machine: Machine) -> bool:
+def _before(expires_at: datetime) -> dict[str, Any]:
+    """The note of a machine that ends itself early enough to be gone by then."""
+    at = expires_at - timedelta(seconds=money.GUARD_SECONDS)
+    return {"at": time_text(at), "why_not": None}
+
+
+def _left(machine: Machine) -> float:
+    """The seconds until it expires."""
     name = parse_instance_name(machine.order.name)
     assert name is not None
-    return datetime.now(UTC).timestamp() > name.expires_at
+    return name.expires_at - datetime.now(UTC).timestamp()
 
 
 @pytest.mark.timeout(200)
@@ -80,17 +89,17 @@ def test_with_every_service_killed_it_is_gone_at_its_expiry(guarded: Guarded, ma
         installation.stop(signal.SIGKILL)
     assert [found["state"] for found in shown] == ["running", "running"], shown
     assert _ends_itself(shown[0]) is None
-    ends_itself = _ends_itself(shown[1])
-    assert ends_itself == {"at": shown[1]["attempts"][0]["expires_at"], "why_not": None}
+    expires_at = datetime.fromisoformat(shown[1]["attempts"][0]["expires_at"])
+    assert _ends_itself(shown[1]) == _before(expires_at)
     machine = _machine(with_guard)
-    assert not _expired(machine)
+    assert _left(machine) > money.TERMINATE_SECONDS
     wait_until(lambda: not with_guard.sim.instances(), timeout=90, what="the end of the machine")
     ended = machine.ended
     assert ended is not None
-    assert abs(ended - datetime.fromisoformat(ends_itself["at"])) < timedelta(seconds=15)
+    assert timedelta(0) <= expires_at - ended < timedelta(seconds=15), "within what its ceiling pays for"
     wait_until(lambda: not with_guard.sim.processes(machine.uuid), what="the end of its processes")
     other = _machine(without)
-    assert _expired(other), "it was rented before the other one"
+    assert _left(other) < money.GUARD_SECONDS, "it was rented before the other one"
     assert other.ended is None
 
 
@@ -102,8 +111,9 @@ def test_it_is_said_whether_it_does(guarded: Guarded) -> None:
     assert shown["state"] == "running", shown
     attempt = shown["attempts"][0]
     assert (attempt["host_key"], _machine(installation).password_login) == ("attested", False)
-    assert attempt["ends_itself"] == {"at": attempt["expires_at"], "why_not": None}
-    at = datetime.fromisoformat(attempt["expires_at"])
+    expires_at = datetime.fromisoformat(attempt["expires_at"])
+    assert attempt["ends_itself"] == _before(expires_at)
+    at = expires_at - timedelta(seconds=money.GUARD_SECONDS)
     assert f"yes, at {at:%Y-%m-%d %H:%M:%S} UTC" in installation.ok("show", job)
     installation.ok("cancel", job)
     assert installation.final(job)["state"] == "cancelled"
@@ -168,7 +178,7 @@ def test_who_takes_the_first_key_gives_no_token(guarded: Guarded) -> None:
 def test_who_is_in_between_gets_no_token(
     guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also of a job that has nothing private, whose first host key would be taken without the guard."""
+    """A key that is attested wrongly is refused also where the job has nothing private."""
     installation = guarded()
     installation.up()
     with Between(installation.sim, "its own, forged") as between:
@@ -181,6 +191,34 @@ def test_who_is_in_between_gets_no_token(
         assert all(line.endswith('supervisor.sh" attest') for line in between.told), between.told
         assert between.given == b""
     assert _ends_itself(done) is None
+    installation.nothing_left()
+
+
+@pytest.mark.full
+def test_a_machine_that_attests_nothing_gets_no_token(guarded: Guarded) -> None:
+    """And the job, which has nothing private, runs."""
+    installation = guarded()
+    installation.sim.faults.host_keys = "missing"
+    installation.up()
+    done = installation.final(installation.submit("true"), timeout=150)
+    assert (done["state"], done["attempts"][0]["host_key"]) == ("succeeded", "accepted"), done
+    assert _ends_itself(done) == {"at": None, "why_not": "its host key is not verified"}
+
+
+@pytest.mark.full
+def test_a_machine_that_hangs_at_it_later_is_told_of_a_cancel(guarded: Guarded) -> None:
+    """By the next service, though the machine does not take its token; the guard of before stands."""
+    installation = guarded()
+    installation.up()
+    job = installation.submit("sleep 300")
+    before = _ends_itself(installation.until(job, "running", "failed"))
+    installation.stop(signal.SIGKILL)
+    (_machine(installation).folder / "bin" / "sudo").write_text("#!/bin/sh\nexec sleep 600\n")
+    installation.ok("cancel", job)
+    installation.up()
+    done = installation.final(job, timeout=60)
+    assert (done["state"], done["reason"]) == ("cancelled", "cancelled_by_user"), done
+    assert _ends_itself(done) == before
     installation.nothing_left()
 
 

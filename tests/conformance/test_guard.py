@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from runner.sim.sshd import find_sshd
 from tests.conformance.sim_client import Account, simulated
 from tests.conformance.ssh_host import Host
 from tests.waiting import wait_until
-from workers.ssh.errors import BadAnswer
+from workers.ssh.errors import BadAnswer, Unreachable
 from workers.supervisor import guard_payload
 
 NO_SSHD = pytest.mark.skipif(not find_sshd(), reason="NOT TESTED AGAINST OpenSSH: sshd is not installed")
@@ -206,6 +207,15 @@ def test_a_sudo_that_hangs_is_given_up(host: Host) -> None:
         with pytest.raises(BadAnswer, match="sudo does not answer"):
             machine.may_be_armed()
         assert machine.alive
+
+
+@ON_ONE
+def test_who_cannot_wait_does_not(host: Host) -> None:
+    (host.sim.machine(host.uuid).folder / "bin" / "sudo").write_text("#!/bin/sh\nexec sleep 600\n")
+    began = time.monotonic()
+    with host.connect() as machine, pytest.raises(Unreachable):
+        machine.may_be_armed(began + 0.5)
+    assert time.monotonic() - began < 5
 
 
 def test_no_error_repeats_what_the_machine_says_to_it(host: Host) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +84,26 @@ def test_a_refused_token_is_shown_rarely_and_for_ever(
 
 def test_where_nobody_listens_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(_pauses("http://127.0.0.1:1/api/v1", 4, monkeypatch)) == 4
+
+
+def test_one_that_cannot_say_who_it_is_guards_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The earlier one is gone by then, and its number may be somebody else's."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(guard, "FOLDER", str(tmp_path))
+    record = tmp_path / "attempt"
+    record.write_text("17 9.5\n")
+    hear, tell = os.pipe()
+    with monkeypatch.context() as patch:
+        patch.setattr(guard.os, "pwrite", full)
+        assert guard.claim("attempt", 12.5, tell) == 9.5
+    with os.fdopen(hear, "rb") as answer:
+        assert answer.read() == b"armed\n"
+    assert record.read_bytes() == b""
 
 
 def test_what_an_earlier_guard_left_is_read_whole_or_not_at_all() -> None:

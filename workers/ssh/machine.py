@@ -6,6 +6,8 @@ the machine says makes no sense. All may be called from any thread, and ``close`
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
@@ -40,6 +42,11 @@ UNGUARDED = {
 UNSAID = "what it says is not shown, because it knows secrets"
 
 T = TypeVar("T")
+
+
+def until(end: float, most: float) -> float:
+    """The seconds that are left until *end*, by the monotonic clock: at most *most*, and never none."""
+    return max(0.1, min(most, end - time.monotonic()))
 
 
 class Machine:
@@ -82,26 +89,28 @@ class Machine:
         if answer.status != 0:
             raise self._failed("our files could not be brought", answer)
 
-    def switch_off_passwords(self) -> None:
+    def switch_off_passwords(self, end: float = math.inf) -> None:
         """Let the machine's SSH server take keys only, with the rights of root. Any number of times.
 
-        What that led to, only the server can tell. Raises BadAnswer where it could not be done.
+        What that led to, only the server can tell. *end*: until when it may take, by the monotonic clock.
+        Raises BadAnswer where it could not be done.
         """
-        answer = self._run("sh", stdin=keys_only_script().encode("ascii"))
+        stdin = keys_only_script().encode("ascii")
+        answer = self._run("sh", stdin=stdin, seconds=until(end, QUESTION_SECONDS))
         if answer.status != 0:
             raise self._failed("logins by password could not be switched off", answer)
 
-    def may_be_armed(self) -> None:
-        """Raises BadAnswer, in words of ours, where the machine could not start a guard."""
-        self._guard("look", b"")
+    def may_be_armed(self, end: float = math.inf) -> None:
+        """Raises BadAnswer, in words of ours, where the machine could not start a guard; *end* as above."""
+        self._guard("look", b"", end)
 
-    def arm(self, payload: bytes) -> None:
-        """Start the guard with ``guard_payload``. Any number of times. Raises BadAnswer, in words of ours."""
+    def arm(self, payload: bytes, end: float = math.inf) -> None:
+        """Start the guard with ``guard_payload``. Any number of times; *end* and what it raises as above."""
         self.discreet = True
-        self._guard("start", payload)
+        self._guard("start", payload, end)
 
-    def _guard(self, verb: Literal["look", "start"], stdin: bytes) -> None:
-        answer = self._run(guard_line(verb), stdin=stdin, seconds=START_SECONDS)
+    def _guard(self, verb: Literal["look", "start"], stdin: bytes, end: float) -> None:
+        answer = self._run(guard_line(verb), stdin=stdin, seconds=until(end, START_SECONDS))
         if answer.status != 0:
             raise BadAnswer(UNGUARDED.get(answer.status, f"its guard did not start (status {answer.status})"))
 

@@ -26,6 +26,7 @@ class Control:
         self.stop_ordered_at: datetime | None = None
         self.too_late = False
         self.broke_at_arming = 0  # how often in a row the connection was lost while the machine got its guard
+        self.armed_for: datetime | None = None  # when the machine ends itself, by what this attendant told it
         self._awake = Awake()
 
     def hear(self, held: Held | None, now: datetime) -> None:

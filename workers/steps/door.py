@@ -8,11 +8,13 @@ password, in the account's listing: so before something private goes there, logi
 from __future__ import annotations
 
 import logging
+import math
 import time
 
 from jobs.store.attempts import Work
 from workers.ssh.connect import KEYLESS, Address, Machine, offered_logins
 from workers.ssh.errors import BadAnswer, fingerprint
+from workers.ssh.machine import until
 from workers.steps.context import Context
 from workers.steps.control import Control
 from workers.supervisor import attested, bootstrap_script
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 FILES_SECONDS = 10.0
 """How long after the login our files may be missing before they are brought over SSH."""
 ATTEST_SECONDS = 60.0
-"""How long a machine that must attest its host key may take for it."""
+"""How long a machine may take to attest its host key, where it must or is to have a guard token."""
 LOOK_SECONDS = 0.5
 ASK_SECONDS = 15.0
 """How long a server may take to say which logins it offers."""
@@ -40,10 +42,13 @@ def address(ctx: Context, work: Work) -> Address:
 
 
 def must_attest(ctx: Context, work: Work) -> bool:
-    """Whether a host key must be attested: as the setting says, else where something private goes."""
+    """Whether a host key must be attested: as the setting says, else where something private goes.
+
+    Not for a guard token alone, which a machine that attests nothing does not get: its job needs none.
+    """
     if ctx.settings.host_keys is not None:
         return ctx.settings.host_keys == "verify"
-    return work.private or ctx.settings.guard_token is not None
+    return work.private
 
 
 def unchecked(ctx: Context, work: Work) -> bool:
@@ -57,6 +62,9 @@ def check_host_key(ctx: Context, work: Work, machine: Machine, control: Control)
     Returns how it was checked; None where the attendant was interrupted. Raises Distrusted.
     """
     must = must_attest(ctx, work)
+    # For a guard token a slow startup command is waited for, but the job is not given up.
+    guarded = ctx.settings.guard_token is not None and ctx.settings.host_keys != "accept-new"
+    patience = ATTEST_SECONDS if guarded else FILES_SECONDS
     began = time.monotonic()
     brought = False
     kind, shown = machine.host_key.split()[0], fingerprint(machine.host_key)
@@ -81,7 +89,7 @@ def check_host_key(ctx: Context, work: Work, machine: Machine, control: Control)
             )
         if brought and not must:
             return "accepted"
-        if not brought and waited > FILES_SECONDS and not must:
+        if not brought and waited > patience and not must:
             log.info("attempt %s: the startup command left nothing; bringing its files", work.attempt_id)
             machine.bootstrap(bootstrap_script(work.attempt_id, ctx.key.public_line, work.attestation_key))
             brought = True
@@ -94,26 +102,27 @@ def _why(ctx: Context, work: Work) -> str:
     """Why it must attest one."""
     if ctx.settings.host_keys is not None:
         return "RUNNER_HOST_KEYS asks for it"
-    return "the job has secrets or files" if work.private else "it would get RUNNER_GUARD_TOKEN"
+    return "the job has secrets or files"
 
 
-def keys_only(ctx: Context, work: Work, machine: Machine, control: Control) -> bool:
+def keys_only(ctx: Context, work: Work, machine: Machine, control: Control, *, end: float = math.inf) -> bool:
     """See to it that the machine lets in nobody by password; False where the attendant was interrupted.
 
-    The server itself is asked, before and after. Raises Distrusted where it stays on, and Unreachable.
+    The server itself is asked, before and after. *end*: until when that may take, by the monotonic clock.
+    Raises Distrusted where it stays on, and Unreachable.
     """
-    if not (open_to := _passwords(ctx, work, machine)):
+    if not (open_to := _passwords(ctx, work, machine, end)):
         return True
     log.info("attempt %s: switching off logins by %s", work.attempt_id, ", ".join(open_to))
     refusal = ""
     try:
-        machine.switch_off_passwords()
+        machine.switch_off_passwords(end)
     except BadAnswer as error:
         refusal = f" ({error})"
-    end = time.monotonic() + (0 if refusal else RELOAD_SECONDS)
+    last = min(end, time.monotonic() + (0 if refusal else RELOAD_SECONDS))
     pause = 0.1
-    while open_to := _passwords(ctx, work, machine):
-        if time.monotonic() >= end:
+    while open_to := _passwords(ctx, work, machine, end):
+        if time.monotonic() >= last:
             raise Distrusted(
                 f"the machine lets in whoever has its password (its server offers {', '.join(open_to)}), and "
                 f"that could not be switched off{refusal}; nothing private was sent to it"
@@ -124,8 +133,8 @@ def keys_only(ctx: Context, work: Work, machine: Machine, control: Control) -> b
     return True
 
 
-def _passwords(ctx: Context, work: Work, machine: Machine) -> list[str]:
+def _passwords(ctx: Context, work: Work, machine: Machine, end: float) -> list[str]:
     """Those of the logins that the server offers for which no key is needed."""
     where = address(ctx, work)
-    offered = offered_logins(where, pinned=machine.host_key, timeout=ASK_SECONDS)
+    offered = offered_logins(where, pinned=machine.host_key, timeout=until(end, ASK_SECONDS))
     return [name for name in offered if name in KEYLESS]

@@ -1,14 +1,18 @@
-"""A machine that ends itself: it gets the guard token, and a process that terminates it at its expiry.
+"""A machine that ends itself: it gets the guard token, and a process that terminates it before its expiry.
 
 The token can do everything on the account, so it goes the way that secrets go: only to a machine that has
-attested its host key, after logins by password are off. Where that cannot be, the job runs all the same; the
-machine is ended by whoever serves, as ever.
+attested its host key, after logins by password are off. Where that cannot be, a job that has nothing private
+itself runs all the same; the machine is ended by whoever serves, as ever.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import time
+from datetime import datetime
 
+from jobs.states import State
 from jobs.store import guards
 from jobs.store.attempts import Work
 from jobs.store.transitions import AttemptLease
@@ -28,27 +32,36 @@ UNVERIFIED = "its host key is not verified"
 HANGS = "the connection was lost each time that it was told to"
 TRIES = 3
 """A machine that hangs at this must still be attended to, by the same attendant, without a guard."""
+LATER_TRIES, LATER_SECONDS = 1, 15.0
+"""Once its command runs: until it is armed nobody follows its log, or tells it of a cancel."""
 
 
 def arm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control) -> bool:
-    """Give the machine what it ends itself with, again after each login; False where it was interrupted.
+    """Give the machine what it ends itself with; False where it was interrupted.
 
-    Again, because the row's expiry may have become earlier, and the token another one. Raises Unreachable
-    where the connection was lost, HostKeyMismatch and Stale.
+    To be called after each login, because the row's expiry may have become earlier, and another holder may
+    have another token. Raises Unreachable where the connection was lost, HostKeyMismatch and Stale.
     """
     token = ctx.settings.guard_token
     if token is None or work.uuid is None:
         return True
+    booting = work.state is State.BOOTING
+    armed_for = None if booting else control.armed_for  # what has restarted since may be booting all the same
+    if armed_for is not None and armed_for == guards.due(ctx.db, work)[0]:
+        return True
     told = work.guard is not None and bool(work.guard.get("told"))
-    why_not = _untrusted(ctx, work) or (HANGS if control.broke_at_arming >= TRIES else None)
+    tries = TRIES if booting else LATER_TRIES
+    end = math.inf if booting else time.monotonic() + LATER_SECONDS
+    why_not = _untrusted(ctx, work) or (HANGS if control.broke_at_arming >= tries else None)
     if why_not is None:
         control.broke_at_arming += 1
         try:
-            if not door.keys_only(ctx, work, machine, control):
+            if not door.keys_only(ctx, work, machine, control, end=end):
+                control.broke_at_arming = 0
                 return False
-            machine.may_be_armed()
+            machine.may_be_armed(end)
             told = True
-            _tell(ctx, work, lease, machine, token, work.uuid)
+            control.armed_for = _tell(ctx, work, lease, machine, token, work.uuid, end)
             control.broke_at_arming = 0
             return True
         except HostKeyMismatch:
@@ -69,13 +82,22 @@ def _untrusted(ctx: Context, work: Work) -> str | None:
     return None if work.host_key_check == "attested" else UNVERIFIED
 
 
-def _tell(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, token: Secret, uuid: str) -> None:
+def _tell(
+    ctx: Context,
+    work: Work,
+    lease: AttemptLease,
+    machine: Machine,
+    token: Secret,
+    uuid: str,
+    end: float,
+) -> datetime:
     guards.telling(ctx.db, work, lease)
-    expires_at, seconds = guards.expiry(ctx.db, work)
-    url = ctx.settings.api_url
-    machine.arm(guard_payload(work.attempt_id, url=url, token=token.reveal(), uuid=uuid, seconds=seconds))
-    guards.armed(ctx.db, work, lease, expires_at)
+    at, seconds = guards.due(ctx.db, work)
+    url, revealed = ctx.settings.api_url, token.reveal()
+    machine.arm(guard_payload(work.attempt_id, url=url, token=revealed, uuid=uuid, seconds=seconds), end)
+    guards.armed(ctx.db, work, lease, at)
     log.info("attempt %s: its machine ends itself in %.0f s", work.attempt_id, seconds)
+    return at
 
 
 def _unarmed(ctx: Context, work: Work, lease: AttemptLease, why_not: str, *, told: bool) -> None:

@@ -39,7 +39,7 @@ _STUB = "import sys; i = sys.stdin.buffer; exec(compile(i.read(int(i.readline())
 """A program for Python whose own source comes first on standard input, after its length."""
 NO_SUDO, SLOW_SUDO, NO_PYTHON = 71, 72, 73
 """Statuses of the line that starts the guard: of our own, because what the machine says is not repeated."""
-_GUARD_SECONDS = 15
+_GUARD_SECONDS = 10
 _GUARD = f"""
 limit=
 command -v timeout >/dev/null && limit='timeout {_GUARD_SECONDS}'

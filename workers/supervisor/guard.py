@@ -1,4 +1,4 @@
-"""The guard: terminates the machine that it runs on, at the machine's expiry, whoever else is gone by then.
+"""The guard: terminates the machine that it runs on before the machine expires, whoever else is gone by then.
 
 Runs on the machine as root, by its Python (3.8 or later) and the standard library. One line of JSON on
 standard input is its order: ``attempt``, the API's ``url``, a ``token``, its own ``uuid``, the ``seconds``
@@ -34,6 +34,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 REFUSED_PAUSE = 300.0
 """After 401 and 403: a token that is revoked stays so, but a proxy's refusal may pass."""
 TAKE_OVER_SECONDS = 5.0
+RECORD_BYTES = 64
+"""Always as many, so that a record takes the place of the one before at once, on a full disk too."""
 
 
 def main() -> None:
@@ -92,8 +94,11 @@ def claim(attempt: str, due: float, tell: int) -> float:
                 if pid > 1:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
-        os.ftruncate(record, 0)
-        os.pwrite(record, f"{os.getpid()} {due}\n".encode("ascii"), 0)
+        try:
+            os.pwrite(record, f"{os.getpid()} {due}".ljust(RECORD_BYTES - 1).encode("ascii") + b"\n", 0)
+        except OSError:  # the earlier guard is gone: one that nobody can relieve is better than none
+            with contextlib.suppress(OSError):
+                os.ftruncate(record, 0)  # that process is not ours to kill any more
         with contextlib.suppress(OSError):  # who asked may be gone, and we go on
             os.write(tell, b"armed\n")  # before the next one may take our place
         os.close(tell)
