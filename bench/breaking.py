@@ -174,8 +174,9 @@ def vanished_machine(place: Place) -> None:
 
 
 def restarted_machine(place: Place) -> None:
-    """Everything that ran there is gone."""
+    """Everything that ran there is gone; it comes up again, for otherwise it is waited for 15 minutes."""
     if (uuid := place.machine()) is not None:
+        place.farm.sim.faults.boot_never = 0
         place.harmed.add(uuid)
         with suppress(KeyError):
             place.farm.sim.restart(uuid)

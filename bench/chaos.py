@@ -228,7 +228,10 @@ def _break(place: Place, rng: random.Random, plan: Plan, found: Run) -> None:
 
 
 _locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
-_TOGETHER = dict.fromkeys(("killed_worker", "stopped_worker", "overtaken_worker", "jumped_clock"), "workers")
+_TOGETHER = {
+    **dict.fromkeys(("killed_worker", "stopped_worker", "overtaken_worker", "jumped_clock"), "workers"),
+    **dict.fromkeys(("endless_boot", "restarted_machine"), "boots"),
+}
 
 
 @contextmanager
