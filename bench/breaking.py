@@ -261,6 +261,9 @@ ALL: tuple[Callable[[Place], None], ...] = (
 )
 """All that may happen at any time. What is for runs about one protection is in `bench.moments`."""
 
+OF_WORKERS = (flushed_broker, restarted_broker, restarted_database, many_bells)
+"""What there is none of in the service of one computer."""
+
 
 def _remove(place: Place, rule: object) -> None:
     faults = place.farm.sim.faults

@@ -299,9 +299,9 @@ def main() -> int:
         prog="bench.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--seeds", type=_number, default=1)
+    parser.add_argument("--jobs", type=_number, default=100)
+    parser.add_argument("--workers", type=_number, default=WORKERS)
     parser.add_argument("--embedded", action="store_true")
     parser.add_argument("--only", type=_faults)
     parser.add_argument("--about", choices=sorted(unprotected.ALL))
@@ -311,6 +311,8 @@ def main() -> int:
     if given.without and given.about is None:
         parser.error("--without needs --about NAME")
     faults = unprotected.ALL[given.about].faults if given.about is not None else breaking.ALL
+    if given.embedded:
+        faults = tuple(what for what in faults if what not in breaking.OF_WORKERS)
     plan = Plan(given.jobs, given.embedded, given.workers, given.only or faults, given.about, given.without)
     bad = 0
     for seed in range(given.seed, given.seed + given.seeds):
@@ -320,6 +322,12 @@ def main() -> int:
         bad += bool(found.findings)
     print(f"{given.seeds - bad} of {given.seeds} runs without a finding")
     return 1 if bad else 0
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _faults(text: str) -> list[Callable[[Place], None]]:

@@ -67,6 +67,7 @@ def _attempt_json(view: AttemptView) -> dict[str, Any]:
         "log": view.log_end,
         "host_key": view.host_key_check,
         "ends_itself": _guard_json(view),
+        "unreachable_since": time_text(view.unreachable_since),
         "leak_suspected": view.leak_suspected,
         "outputs": _outputs_json(view),
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -96,9 +96,15 @@ class Settings:
 
 
 def load_settings(
-    environ: Mapping[str, str] | None = None, *, anywhere: bool = False, **overrides: object
+    environ: Mapping[str, str] | None = None,
+    *,
+    anywhere: bool = False,
+    only: Collection[str] | None = None,
+    **overrides: object,
 ) -> Settings:
     """Read all settings; *overrides* are by field name, and None there means "not given".
+
+    *only*: the fields that are read; the others have their defaults, whatever is wrong with them.
 
     Raises InvalidSettings, with one sentence that names the variable and what it may be. That is so, too,
     where the working folder's file holds more than defaults of jobs, unless it must work *anywhere*.
@@ -116,6 +122,10 @@ def load_settings(
     defaults = {"database_url": values.sqlite_url(home / "runner.db"), "ssh_key": home / "ssh" / "id_ed25519"}
     for name, setting in _SETTINGS.items():
         what, base = setting.variable, None
+        if only is not None and name not in only:
+            sources[name] = "default"
+            found[name] = defaults.get(name, setting.default)
+            continue
         if name in given:
             raw, sources[name], what = given[name], "argument", name
         elif (in_environ := _in_environ(environ, setting.variable)) is not None:

@@ -35,6 +35,8 @@ LIVE = frozenset({State.DEPLOYING, State.BOOTING, State.RUNNING, State.FINISHING
 """States in which the job has an attempt that has not ended."""
 ENDED = "ended"
 """The state of an attempt that is over."""
+UNREACHABLE_MINUTES = 15
+"""A command whose machine nobody reaches for so long is lost."""
 
 
 class Who(StrEnum):

@@ -43,6 +43,7 @@ class AttemptView:
     log_end: str | None
     host_key_check: str | None
     guard: Mapping[str, Any] | None
+    unreachable_since: datetime | None
     leak_suspected: bool
     outputs: str | None
     outputs_state: Mapping[str, Any] | None

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from jobs.errors import DatabaseError, InvalidJob, InvalidSettings, UploadOver
@@ -31,7 +32,10 @@ def scan(spec: Spec, settings: Settings, what: str = "workdir") -> Workdir | Non
     """What of a job's folder would go; None where it has none. Raises InvalidJob."""
     if spec.folder is None:
         return None
-    return workdir.scan(spec.folder, what, settings.max_workdir_bytes, settings.home)
+    ours = [settings.home, settings.ssh_key]
+    if "://" not in settings.artifacts:
+        ours.append(Path(settings.artifacts))  # it would grow with each submit
+    return workdir.scan(spec.folder, what, settings.max_workdir_bytes, ours)
 
 
 def packed(

@@ -9,9 +9,9 @@ from typing import Any
 from jobs import money
 from jobs.pictures import command_text, job_json, time_text, usd
 from jobs.spec import Spec
-from jobs.states import State
+from jobs.states import UNREACHABLE_MINUTES, State
 from jobs.values import period, size_text
-from jobs.views import JobView
+from jobs.views import AttemptView, JobView
 
 __all__ = [
     "command_text",
@@ -176,6 +176,7 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
             ("deadline", time_text(last.deadline_at) or "-"),
             ("host key", HOST_KEY_CHECKS.get(last.host_key_check or "", "-")),
             *([("ends itself", ends_itself(last.guard))] if last.guard is not None else []),
+            *_reached(view, last),
             ("log", f"{last.log_bytes} bytes" + (f", {last.log_end}" if last.log_end else "")),
         ]
         if view.outputs:
@@ -187,6 +188,14 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
                 ("leak", "suspected: the machine should be gone and is not; it is terminated again and again")
             )
     return rows
+
+
+def _reached(view: JobView, last: AttemptView) -> list[tuple[str, str]]:
+    """Since when nobody reaches the machine of a command that should run."""
+    if last.unreachable_since is None or view.state is not State.RUNNING:
+        return []
+    since = time_text(last.unreachable_since)
+    return [("reached", f"not since {since}; after {UNREACHABLE_MINUTES} minutes the job is lost")]
 
 
 def _files(view: JobView) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """A person's folder, made into a tree: what goes, what stays, and each piece stored once.
 
 ``.gitignore`` and ``.runnerignore`` say what stays, in each folder for what is below it, as git reads them;
-``.git``, ``.venv``, ``__pycache__`` and the runner's own home always do. Pieces are cut by names and sizes
+``.git``, ``.venv``, ``__pycache__`` and what is the runner's own always do. Pieces are cut by names and sizes
 alone, so that a changed file changes its own piece and no other, and one whose files look as they did is not
 even read again.
 """
@@ -13,7 +13,7 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,17 +85,20 @@ class Place:
 ANYWHERE = Place()
 
 
-def scan(folder: str | os.PathLike[str], what: str, most_bytes: int, home: Path | None = None) -> Workdir:
+def scan(folder: str | os.PathLike[str], what: str, most_bytes: int, ours: Collection[Path] = ()) -> Workdir:
     """Look through a folder. *what*: the option, for messages; *most_bytes*: what may go at most.
 
-    *home*: the runner's own, which never goes. Raises InvalidJob: it is no folder, holds what cannot be sent,
-    or too much.
+    *ours*: the runner's own files and folders, which never go. Raises InvalidJob: it is no folder, holds what
+    cannot be sent, or too much.
     """
     path = _checked(folder, what)
-    own = None if home is None else home.resolve()
-    if own is not None and path.is_relative_to(own):
-        raise InvalidJob(f"{what} {path} is in RUNNER_HOME, which holds keys; name another folder.")
-    rules = _Rules(path, what, own)
+    never = {own.resolve() for own in ours}
+    for own in never:
+        if path.is_relative_to(own):
+            raise InvalidJob(
+                f"{what} {path} is in {own}, where the runner keeps its own; name another folder."
+            )
+    rules = _Rules(path, what, never)
     files: list[tuple[str, os.stat_result]] = []
     others: list[Entry] = []
     began = time.time()
@@ -300,15 +303,14 @@ def _sign(parts: list[Slice]) -> str:
 class _Rules:
     """What the ignore files say, each for its own folder and all below; the deeper one is heard last."""
 
-    def __init__(self, path: Path, what: str, never: Path | None) -> None:
+    def __init__(self, path: Path, what: str, never: Collection[Path]) -> None:
         self._path, self._what = path, what
-        inside = never is not None and never.is_relative_to(path)
-        self._never = never.relative_to(path).as_posix() if never is not None and inside else None
+        self._never = {own.relative_to(path).as_posix() for own in never if own.is_relative_to(path)}
         self._specs: dict[str, list[pathspec.GitIgnoreSpec]] = {}
 
     def wants(self, path: str, folder: bool) -> bool:
         parent, _, name = path.rpartition("/")
-        if name in ALWAYS or path == self._never:
+        if name in ALWAYS or path in self._never:
             return False
         ignored = False
         parts = parent.split("/") if parent else []

@@ -19,7 +19,7 @@ from jobs import money
 from jobs.backoff import doubling
 from jobs.errors import DatabaseError
 from jobs.models import Attempt, Instance, Job
-from jobs.states import Event, State, final_event
+from jobs.states import UNREACHABLE_MINUTES, Event, State, final_event
 from jobs.store import admission, attempts, catalog, doom, files, leases, limits, outbox
 from jobs.store.admission import Limits
 from jobs.store.database import Database
@@ -33,7 +33,7 @@ AFTER_STOP = timedelta(seconds=money.GRACE_SECONDS + money.SEAL_SECONDS)
 HOLDER_FIRST = timedelta(seconds=5)
 """How much longer the leader waits where somebody attends: the attendant may still learn the exit code."""
 ENDING = timedelta(seconds=money.ENDING_SECONDS)
-UNREACHABLE = timedelta(minutes=15)
+UNREACHABLE = timedelta(minutes=UNREACHABLE_MINUTES)
 FRONT = 8
 """How many of a product's waiting jobs are tried again at once."""
 MOST_FREE_RETRIES = 3

@@ -225,6 +225,7 @@ def _attempt(attempt: Attempt, instance: Instance, charge: meter.Charge, now: da
         log_end=attempt.log_end,
         host_key_check=attempt.host_key_check,
         guard=attempt.guard,
+        unreachable_since=attempt.unreachable_since,
         leak_suspected=meter.leak_suspected(instance, now),
         outputs=attempt.outputs,
         outputs_state=attempt.outputs_state,

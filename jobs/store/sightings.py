@@ -176,8 +176,17 @@ def gone(look: Look, row: Instance, proof: str) -> None:
     row.state, row.gone_at, row.gone_proof = "gone", look.now, proof
     attempt = look.attempt_of(row)
     if attempt is not None and attempt.state in (State.BOOTING, State.RUNNING):
-        change = Change("lost", "the machine vanished from the account", attempt=_last_words(attempt))
+        change = Change("lost", _how_it_went(look, attempt), attempt=_last_words(attempt))
         look.move(Event.GONE, attempt, change)
+
+
+def _how_it_went(look: Look, attempt: Attempt) -> str:
+    at = None if attempt.guard is None else attempt.guard.get("at")
+    if at is not None and datetime.fromisoformat(at) <= look.now:
+        return (
+            "the machine is gone, which was to end itself at its expiry; how the command ended is not known"
+        )
+    return "the machine vanished from the account"
 
 
 def unclaimed(look: Look, sight: Sighting, listed: Listed, fleet: str, since: datetime) -> None:

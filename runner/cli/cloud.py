@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.errors import ApiError, DatabaseError, InvalidJob, InvalidSettings, Unsettled
+from jobs.errors import ApiError, DatabaseError, InvalidJob, InvalidSettings, InvalidToken, Unsettled
 from jobs.ids import InstanceName, parse_instance_name
 from jobs.settings import Settings, load_settings
 from runner import present
@@ -143,7 +143,7 @@ def reap(
 
     Example: runner reap --dry-run
     """
-    settings = load_settings(anywhere=True)
+    settings = load_settings(anywhere=True, only=("api_token", "api_url", "fleet"))
     with open_cloud(settings) as cloud:
         listing = cloud.list_instances(deadline_s=SECONDS)
         overdue = _overdue(listing, settings.fleet)
@@ -152,6 +152,8 @@ def reap(
         if overdue and not dry_run:
             try:
                 ended = set(cloud.terminate([instance.uuid for instance, _ in overdue], deadline_s=SECONDS))
+            except InvalidToken:
+                raise
             except ApiError as error:
                 failure = error
     _say_incomplete(listing)
@@ -171,12 +173,11 @@ def reap(
                 output.line(f"{did} {instance.name} ({instance.uuid}), {late} past its expiry")
         if not overdue:
             output.note(f"nothing is overdue in the fleet {settings.fleet!r}")
-    if failure is not None:
-        raise failure
     left = [instance.uuid for instance, _ in overdue if instance.uuid not in ended]
     if left and not dry_run:
+        why = "" if failure is None else f" ({str(failure).rstrip('.')})"
         raise NotDone(
-            f"Massed Compute did not confirm the end of {', '.join(left)}; run `runner reap` again."
+            f"Massed Compute did not confirm the end of {', '.join(left)}{why}; run `runner reap` again."
         )
 
 

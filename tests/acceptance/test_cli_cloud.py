@@ -209,6 +209,20 @@ def test_reap_says_what_was_not_confirmed(account: Account) -> None:
     assert uuid in done.stderr.decode()
 
 
+def test_reap_names_what_it_could_not_end(account: Account) -> None:
+    (uuid,) = account.rent(name("default", -HOUR))
+    account.sim.faults.add(operation="terminateInstances", status=500)
+    says(account.run("reap"), FAILED, uuid)
+
+
+def test_reap_needs_no_setting_but_its_own(account: Account) -> None:
+    (uuid,) = account.rent(name("default", -HOUR))
+    wrong = {"RUNNER_GUARD_TOKEN_FILE": "/nowhere", "RUNNER_MAX_BURN": "much", "RUNNER_BROKER_URL": "?"}
+    done = account.run("reap", environ=wrong)
+    assert (done.returncode, account.live()) == (0, set()), done.stderr
+    assert uuid in done.stdout.decode()
+
+
 # ---- tokens and addresses
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from jobs import money
 from jobs.models import Attempt, Instance
-from jobs.store import guards
+from jobs.store import guards, observing
 from jobs.store.transitions import AttemptLease
 from jobs.values import Secret
 from tests.conformance.store_kit import World
@@ -52,6 +52,17 @@ def ctx(world: World, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(door, "keys_only", lambda *_, **__: True)
     settings = SimpleNamespace(guard_token=Secret("token"), host_keys=None, api_url="http://127.0.0.1:1")
     return cast("Context", SimpleNamespace(db=world.db, settings=settings))
+
+
+def test_a_machine_that_was_to_end_itself_and_is_gone(world: World) -> None:
+    _, attempt_id, lease = world.run()
+    guards.armed(world.db, world.work(attempt_id), lease, world.clock.now + timedelta(seconds=60))
+    world.clock.advance(61)
+    world.vanish(attempt_id)
+    world.heartbeat()
+    world.list()
+    observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
+    assert "which was to end itself" in str(world.attempt(attempt_id).detail)
 
 
 def _running(world: World) -> tuple[str, AttemptLease]:

@@ -11,6 +11,7 @@ import pytest
 from jobs.states import Event, State
 from jobs.store import attempts, doom, ending, leases, observing, submissions
 from jobs.store.transitions import AttemptLease
+from runner import present
 from tests.conformance.store_kit import PRICE, ROOM, World, spec, submit
 
 
@@ -181,6 +182,8 @@ def test_unreachable_for_too_long(world: World) -> None:
     attempts.note_unreachable(world.db, world.work(attempt_id), lease, world.clock.now)
     world.clock.advance(900)
     assert ending.enforce(world.db, world.lead) == 0
+    shown = dict(present.facts(world.show(job_id), world.clock.now))
+    assert shown["reached"].startswith("not since 2026-11-23T"), "and until then somebody is told"
     world.clock.advance(1)
     assert ending.enforce(world.db, world.lead) == 1
     assert world.show(job_id).reason == "lost"

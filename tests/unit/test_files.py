@@ -115,19 +115,21 @@ def test_what_cannot_go_is_named_unless_it_is_ignored(
     assert [name for name, _ in workdir.scan(folder, "--workdir", GIB).files] == [".runnerignore"]
 
 
-def test_the_home_of_the_runner_stays(tmp_path: Path) -> None:
+def test_what_is_the_runner_s_own_stays(tmp_path: Path) -> None:
     """It holds the token, the keys, and a database that changes meanwhile."""
     folder = tmp_path
     home = folder / "a folder" / "home"
     (home / "ssh").mkdir(parents=True)
     (home / "ssh" / "id_ed25519").write_text("key")
     (folder / "a folder" / "other").write_text("")
-    found = workdir.scan(folder, "--workdir", GIB, home)
+    (folder / "key").write_text("key")
+    found = workdir.scan(folder, "--workdir", GIB, [home, folder / "key"])
     assert "a folder/other" in {name for name, _ in found.files}
-    assert not [name for name, *_ in (*found.files, *found.others) if str(name).startswith("a folder/home")]
+    names = [str(name) for name, *_ in (*found.files, *found.others)]
+    assert not [name for name in names if name.startswith(("a folder/home", "key"))]
     for inside in (home, home / "ssh"):
-        with pytest.raises(InvalidJob, match="RUNNER_HOME"):
-            workdir.scan(inside, "--workdir", GIB, home)
+        with pytest.raises(InvalidJob, match="keeps its own"):
+            workdir.scan(inside, "--workdir", GIB, [home])
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from workers.supervisor import guard_payload
 
 log = logging.getLogger(__name__)
 
-ACCEPT_NEW = "RUNNER_HOST_KEYS=accept-new lets its host key go unverified"
+ACCEPT_NEW = "no machine gets the token where RUNNER_HOST_KEYS is accept-new"
 UNVERIFIED = "its host key is not verified"
 HANGS = "the connection was lost each time that it was told to"
 TRIES = 3
