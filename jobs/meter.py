@@ -3,7 +3,8 @@ here, with the arithmetic of ``jobs.money``.
 
 A machine is charged from the deploy request to the accepted terminate, each started minute whole. Where
 a terminate was never accepted, or the machine lived on in spite of it, the first proof that the machine is
-gone ends the count, and the figure is an estimate.
+gone ends the count, and the figure is an estimate. So it is where the machine may have lived on for a while:
+then the count ends where it was seen last.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Protocol
 
 from jobs.money import Meter, started_minutes
 
+LINGERED = timedelta(seconds=15)
+"""Listed so long after its terminate was accepted, a machine may have lived on, or the listing lags."""
 LIVED_ON = timedelta(seconds=45)
 """Listed so long after its terminate was accepted, a machine lives on in spite of it, and is billed on."""
 LEAK_AFTER = timedelta(minutes=5)
@@ -55,9 +58,13 @@ def charge(instance: Metered, now: datetime) -> Charge:
     """What *instance* has cost by *now*, the billed minimum of its installation included."""
     if instance.state in UNCHARGED or instance.requested_at is None:
         return Charge(0, 0, estimated=False)
-    accepted = None if lived_on(instance) else instance.terminate_accepted_at
-    end = accepted or instance.gone_at
-    estimated = accepted is None and instance.gone_at is not None
+    if lived_on(instance):
+        end, estimated = instance.gone_at, instance.gone_at is not None
+    elif _seen_after(instance, LINGERED):
+        end, estimated = instance.seen_at, True
+    else:
+        end = instance.terminate_accepted_at or instance.gone_at
+        estimated = instance.terminate_accepted_at is None and end is not None
     minutes = started_minutes(instance.requested_at, end or now, instance.minimum_minutes)
     return Charge(minutes, instance.price or 0, estimated)
 
@@ -76,9 +83,13 @@ def charge_since(instance: Metered, since: datetime, now: datetime) -> Charge:
 
 def lived_on(instance: Metered) -> bool:
     """Whether a machine was still there, and not about to go, long after its end was accepted."""
+    return _seen_after(instance, LIVED_ON)
+
+
+def _seen_after(instance: Metered, patience: timedelta) -> bool:
     accepted, seen = instance.terminate_accepted_at, instance.seen_at
     leaving = (instance.status or "").strip().lower() in ("terminating", "deleting")
-    return accepted is not None and seen is not None and not leaving and seen > accepted + LIVED_ON
+    return accepted is not None and seen is not None and not leaving and seen > accepted + patience
 
 
 def total(charges: Iterable[Charge]) -> int:

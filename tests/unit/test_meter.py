@@ -62,7 +62,9 @@ def test_an_accepted_terminate_that_did_nothing_does_not_end_the_count() -> None
     row.gone_at, row.state = _at(601), "gone"
     assert meter.charge(row, _at(10_000)) == meter.Charge(11, 1_200_000, estimated=True)
     row.seen_at = _at(90 + 45)
-    assert meter.charge(row, _at(10_000)).minutes == 2, "a listing may lag"
+    assert meter.charge(row, _at(10_000)) == meter.Charge(3, 1_200_000, estimated=True), "it may have lived"
+    row.seen_at = _at(90 + 15)
+    assert meter.charge(row, _at(10_000)) == meter.Charge(2, 1_200_000, estimated=False), "a listing may lag"
     row.seen_at, row.status = _at(500), " Terminating"
     assert meter.charge(row, _at(10_000)).minutes == 2, "it is on its way"
 
