@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, select, text, update
+from sqlalchemy import create_engine, inspect, make_url, select, text, update
 
 from jobs.migrations import CODE
 from jobs.models import Agreement, Attempt
@@ -103,28 +103,26 @@ def test_an_outage_longer_than_a_lease_takes_nothing_from_anybody(
     jobs.end()
 
 
-FULL = """
-CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
-    $$BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END$$;
-DO $$DECLARE name text; BEGIN
-    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
-        EXECUTE 'CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE ON ' || quote_ident(name)
-                || ' EXECUTE FUNCTION full_disk()';
-    END LOOP; END$$
-"""
+DISK = "CREATE OR REPLACE FUNCTION disk() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {}; END$$"
+ROOM, FULL = "RETURN NULL", "RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'"
+WATCHED = "CREATE TRIGGER disk BEFORE INSERT OR UPDATE OR DELETE ON {} EXECUTE FUNCTION disk()"
 
 
 @contextmanager
 def _full_disk(postgres: Postgres) -> Iterator[None]:
     """While this lasts the server answers, and takes no write of anybody: as one whose disk is full."""
-    owner = create_engine(make_url(postgres.url()).set(drivername="postgresql+psycopg"))
+    url = make_url(postgres.url()).set(drivername="postgresql+psycopg")
+    owner = create_engine(url, isolation_level="AUTOCOMMIT")  # one lock at a time: others write meanwhile
     try:
-        with owner.begin() as connection:
-            connection.exec_driver_sql(FULL)
+        with owner.connect() as connection:
+            connection.exec_driver_sql(DISK.format(ROOM))
+            for table in inspect(owner).get_table_names():
+                connection.exec_driver_sql(WATCHED.format(table))
+            connection.exec_driver_sql(DISK.format(FULL))
         yield
     finally:
-        with owner.begin() as connection:
-            connection.exec_driver_sql("DROP FUNCTION full_disk() CASCADE")
+        with owner.connect() as connection:
+            connection.exec_driver_sql(DISK.format(ROOM))
         owner.dispose()
 
 
