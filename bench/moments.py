@@ -9,8 +9,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 import psutil
+from sqlalchemy import select
 
 from bench.breaking import Place
+from jobs.models import Attempt, Instance
 from jobs.store import doom, leases
 from jobs.store.leases import LEASE
 
@@ -33,6 +35,23 @@ def overtaken_worker(place: Place) -> None:
         place.until(lambda: False, LEASE.total_seconds() + 5, to_the_end=True)
     finally:
         process.send_signal(signal.SIGCONT)
+
+
+def killed_at_an_end(place: Place) -> None:
+    """kill -9 of all workers just when a command has ended, and others a little later."""
+    if not place.until(lambda: _ended_and_rented(place), 10):
+        return
+    for process in place.farm.processes():
+        place.farm.kill(process)
+    place.farm.start(place.workers)
+
+
+def _ended_and_rented(place: Place) -> bool:
+    with place.farm.client.database.read() as session:
+        query = select(Attempt.id).join(Instance, Instance.attempt_id == Attempt.id)
+        over = Attempt.state.in_(("finishing", "ended")) & Instance.state.in_(("live", "doomed"))
+        fresh = over & Instance.terminate_accepted_at.is_(None)
+        return session.execute(query.where(fresh).limit(1)).first() is not None
 
 
 def damaged_log(place: Place) -> None:

@@ -249,7 +249,7 @@ ALL = {
         "a machine is doomed in the transaction that ends its attempt",
         frozenset({"leak", "not final"}),
         _doom_in_memory,
-        (breaking.killed_worker,),
+        (moments.killed_at_an_end,),
     ),
     "seal": Protection(
         "length and hash of the log are compared with the machine's",
@@ -270,7 +270,7 @@ ALL = {
         frozenset({"lost for nothing"}),
         _no_fence,
         (moments.frozen_holder,),
-        (0.2,),
+        (0.4,),
         _impatient,
         _freeze_before_unreachable,
     ),
