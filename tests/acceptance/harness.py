@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,16 @@ class Installation:
             self.stop()
         if (self.home / "runner.db.service.json").exists():  # one in the background, perhaps
             self.run("down", "--force")
+
+
+def guards(sim: Simulator, uuid: str) -> list[psutil.Process]:
+    """The processes on a machine that end it at its expiry."""
+    found = []
+    for process in sim.processes(uuid):
+        with suppress(psutil.NoSuchProcess):  # a word with the machine, which was over meanwhile
+            if process.cmdline()[-1:] == ["guard"]:
+                found.append(process)
+    return found
 
 
 class Workers(Installation):

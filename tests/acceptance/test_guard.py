@@ -19,7 +19,7 @@ from jobs.pictures import time_text
 from runner.sim.config import SimConfig
 from runner.sim.machine import Machine
 from tests.acceptance.conftest import Make
-from tests.acceptance.harness import Installation
+from tests.acceptance.harness import Installation, guards
 from tests.acceptance.test_door import Between
 from tests.waiting import wait_until
 
@@ -244,8 +244,8 @@ def test_the_next_attendant_brings_an_earlier_expiry(guarded: Guarded) -> None:
     new_pid, new_due = record.read_text().split()
     assert new_pid != pid
     assert 3590 < float(due) - float(new_due) < 3610
-    guards = [p for p in installation.sim.processes(machine.uuid) if p.cmdline()[-1:] == ["guard"]]
-    assert [str(p.pid) for p in guards] == [new_pid]
+    found = guards(installation.sim, machine.uuid)
+    assert [str(process.pid) for process in found] == [new_pid]
     installation.ok("cancel", job)
     installation.final(job)
     installation.nothing_left()

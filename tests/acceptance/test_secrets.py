@@ -18,7 +18,7 @@ from jobs.store import reads
 from runner.sim.config import SimConfig
 from runner.sim.processes import MARKER
 from tests.acceptance.conftest import Make
-from tests.acceptance.harness import GPU, Installation, Workers
+from tests.acceptance.harness import GPU, Installation, Workers, guards
 from tests.waiting import wait_until
 
 ARRANGEMENTS = ("service", "openssh", "workers")
@@ -93,8 +93,8 @@ def test_the_guard_token_is_in_no_place_either(
     attempt = running["attempts"][0]
     assert attempt["ends_itself"]["at"] is not None, running
     (machine,) = installation.sim.instances()
-    guards = [p for p in installation.sim.processes(machine.uuid) if p.cmdline()[-1:] == ["guard"]]
-    assert len(guards) == 1, "the machine has it"
+    found = guards(installation.sim, machine.uuid)
+    assert len(found) == 1, "the machine has it"
     assert _where_it_is(installation, job, GUARD) == []
     _go_on(installation)
     assert installation.final(job)["state"] == "succeeded"
