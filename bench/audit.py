@@ -18,15 +18,14 @@ from jobs.models import Instance
 from jobs.states import TABLE, State
 from jobs.store import logs, reads
 from jobs.store.database import Database
+from jobs.store.sightings import GIVEN_UP, SEEN_AGAIN
 from jobs.views import AttemptView, EventView, JobView
 from runner.sim.ledger import Charge, Ledger
+from workers.steps.run import DIFFERS
 
 STARTED, ENDED = "started", "ended"
 NOT_WHOLE = 9
 """With this code a command ends that does not find its files, or its secret, as they were submitted."""
-SEEN_AGAIN = "seen again after it was gone"
-GIVEN_UP = "a stray of a deploy that was given up"
-DIFFERS = "incomplete: the log differs from what the machine wrote"
 REASONS = frozenset(
     {"exit_code", "lost", "boot_timeout", "deploy_failed", "upload_failed", "cancelled_by_user", None}
 )

@@ -32,7 +32,7 @@ def overtaken_worker(place: Place) -> None:
     process = place.rng.choice(busy)
     process.send_signal(signal.SIGSTOP)
     try:
-        place.until(lambda: False, LEASE.total_seconds() + 5, to_the_end=True)
+        time.sleep(LEASE.total_seconds() + 5)
     finally:
         process.send_signal(signal.SIGCONT)
 
@@ -62,7 +62,7 @@ def damaged_log(place: Place) -> None:
     try:
         sim.set_ssh(uuid, "refuse")
         sim.drop_ssh(uuid)
-        place.until(lambda: False, 0.5)  # what is written from now on has not been read
+        place.over.wait(0.5)  # what is written from now on has not been read
         for log in sim.machine(uuid).home.glob(".gpu-job-runner/*/run/log"):
             with log.open("r+b") as file:
                 size = file.seek(0, 2)
@@ -111,7 +111,7 @@ def _frozen(
         if not place.until(lambda: not place.freeze.exists(), 30):
             return
         place.farm.sim.faults.ssh = "ok"
-        place.until(lambda: False, seconds, to_the_end=True)
+        time.sleep(seconds)
         meanwhile()
     finally:
         place.freeze.unlink(missing_ok=True)

@@ -77,9 +77,7 @@ def _guard_json(view: AttemptView) -> dict[str, Any] | None:
     """Null where no machine was to end itself."""
     if view.guard is None:
         return None
-    at = view.guard.get("at")
-    when = None if at is None else time_text(datetime.fromisoformat(at))
-    return {"at": when, "why_not": view.guard.get("why_not")}
+    return {"at": time_text(view.ends_itself_at), "why_not": view.guard.get("why_not")}
 
 
 def _outputs_json(view: AttemptView) -> dict[str, Any] | None:

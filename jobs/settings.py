@@ -121,11 +121,10 @@ def load_settings(
     in_file = _home_file(home)
     defaults = {"database_url": values.sqlite_url(home / "runner.db"), "ssh_key": home / "ssh" / "id_ed25519"}
     for name, setting in _SETTINGS.items():
+        sources[name], found[name] = "default", defaults.get(name, setting.default)
+    for name in _SETTINGS if only is None else only:
+        setting = _SETTINGS[name]
         what, base = setting.variable, None
-        if only is not None and name not in only:
-            sources[name] = "default"
-            found[name] = defaults.get(name, setting.default)
-            continue
         if name in given:
             raw, sources[name], what = given[name], "argument", name
         elif (in_environ := _in_environ(environ, setting.variable)) is not None:
@@ -134,8 +133,6 @@ def load_settings(
             file = home / TOML_NAME
             raw, sources[name], what, base = in_file[setting.key], str(file), f"{setting.key} in {file}", home
         else:
-            sources[name] = "default"
-            found[name] = defaults.get(name, setting.default)
             continue
         try:
             value = setting.read(raw, what)

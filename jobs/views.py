@@ -49,6 +49,12 @@ class AttemptView:
     outputs_state: Mapping[str, Any] | None
     transfer: Mapping[str, Any] | None
 
+    @property
+    def ends_itself_at(self) -> datetime | None:
+        """When its machine is to end itself; None where it does not."""
+        at = None if self.guard is None else self.guard.get("at")
+        return None if at is None else datetime.fromisoformat(at)
+
 
 @dataclass(frozen=True)
 class JobView:

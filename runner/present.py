@@ -93,12 +93,9 @@ def transfer_text(transfer: Mapping[str, Any]) -> str:
     return f"{transfer.get('what')} {size_text(done)} of {size_text(of)}" if of else str(transfer.get("what"))
 
 
-def ends_itself(guard: Mapping[str, Any]) -> str:
+def ends_itself(guard: Mapping[str, Any], at: datetime | None) -> str:
     """Whether a machine ends itself before its expiry, and when: ``yes, at 12:03:10 UTC``."""
-    at = guard.get("at")
-    if at is None:
-        return f"no: {guard.get('why_not')}"
-    return f"yes, at {datetime.fromisoformat(at):%Y-%m-%d %H:%M:%S} UTC"
+    return f"no: {guard.get('why_not')}" if at is None else f"yes, at {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def outputs_text(state: Mapping[str, Any] | None) -> str:
@@ -175,7 +172,11 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
             ("expires", time_text(last.expires_at) or "-"),
             ("deadline", time_text(last.deadline_at) or "-"),
             ("host key", HOST_KEY_CHECKS.get(last.host_key_check or "", "-")),
-            *([("ends itself", ends_itself(last.guard))] if last.guard is not None else []),
+            *(
+                [("ends itself", ends_itself(last.guard, last.ends_itself_at))]
+                if last.guard is not None
+                else []
+            ),
             *_reached(view, last),
             ("log", f"{last.log_bytes} bytes" + (f", {last.log_end}" if last.log_end else "")),
         ]

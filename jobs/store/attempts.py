@@ -90,10 +90,14 @@ class Work:
         return files or self.secrets is not None
 
     @property
+    def told(self) -> bool:
+        """Whether the guard token may have reached the machine."""
+        return self.guard is not None and bool(self.guard.get("told"))
+
+    @property
     def confided(self) -> bool:
         """Whether the machine may know secrets or a token by now: then what it says stands in no error."""
-        told = self.guard is not None and bool(self.guard.get("told"))
-        return told or (self.secrets is not None and self.go_ordered_at is not None)
+        return self.told or (self.secrets is not None and self.go_ordered_at is not None)
 
 
 def load(db: Database, attempt_id: str) -> Work | None:

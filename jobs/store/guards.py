@@ -33,7 +33,7 @@ def due(db: Database, work: Work) -> tuple[datetime, float]:
 
 def telling(db: Database, work: Work, lease: AttemptLease) -> None:
     """The token is about to be sent; what an earlier holder achieved stands until there is an answer."""
-    if (work.guard or {}).get("told"):
+    if work.told:
         return
     note = {"at": None, "why_not": UNANSWERED, **(work.guard or {}), "told": True}
     with db.write() as session:

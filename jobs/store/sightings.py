@@ -24,6 +24,9 @@ GRACE = doom.LAG
 """How long a machine of ours that nobody claims is left alone: its deploy may not have been answered yet."""
 RENTED = ("live", "warm", "doomed")
 """States of an instance that is on the account, as far as we know."""
+SEEN_AGAIN = "seen again after it was gone"
+GIVEN_UP = "a stray of a deploy that was given up"
+"""Why a machine is doomed that was not to be there."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def seen(look: Look, row: Instance, sight: Sighting) -> None:
         if not sight.over and row.gone_at is not None and look.now - row.gone_at > doom.LAG:
             row.gone_at, row.gone_proof, row.terminate_accepted_at = None, None, None
             _keep_facts(row, sight, look.now)
-            look.doom(row, "seen again after it was gone")
+            look.doom(row, SEEN_AGAIN)
         return
     if row.uuid is None:
         _identify(look, row, attempt, sight)
@@ -225,7 +228,7 @@ def _identify(look: Look, row: Instance, attempt: Attempt | None, sight: Sightin
         row.state = "live"
         look.move(Event.DEPLOYED, attempt, Change(None, f"{row.product} is booting", attempt=RELEASED))
     else:
-        look.doom(row, "a stray of a deploy that was given up")
+        look.doom(row, GIVEN_UP)
 
 
 def _keep_facts(row: Instance, sight: Sighting, now: datetime) -> bool:

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from bench.audit import DIFFERS, GIVEN_UP, SEEN_AGAIN, Done, Promise, audit
+from bench.audit import Done, Promise, audit
 from jobs.models import Attempt, Instance
 from jobs.states import State
 from jobs.store import logs
 from jobs.store.logs import Append
+from jobs.store.sightings import GIVEN_UP, SEEN_AGAIN
 from runner.sim.ledger import Charge, Ledger
 from tests.conformance.store_kit import World, submit
+from workers.steps.run import DIFFERS
 
 SECOND = timedelta(seconds=1)
 PROMISE = Promise(lines=2, code=0)

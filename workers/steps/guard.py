@@ -49,7 +49,7 @@ def arm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control
     armed_for = None if booting else control.armed_for  # what has restarted since may be booting all the same
     if armed_for is not None and armed_for == guards.due(ctx.db, work)[0]:
         return True
-    told = work.guard is not None and bool(work.guard.get("told"))
+    told = work.told
     tries = TRIES if booting else LATER_TRIES
     end = math.inf if booting else time.monotonic() + LATER_SECONDS
     why_not = _untrusted(ctx, work) or (HANGS if control.broke_at_arming >= tries else None)

@@ -21,6 +21,8 @@ from workers.supervisor import ExitRecord, MachineState
 
 log = logging.getLogger(__name__)
 
+DIFFERS = "incomplete: the log differs from what the machine wrote"
+
 
 def run(
     ctx: Context,
@@ -112,7 +114,7 @@ def _log_end(ctx: Context, work: Work, sink: Sink, stored: int, record: ExitReco
         return f"incomplete: {stored} of {record.log_bytes} bytes were read"
     ours = sink.sha256 or logs.digest(ctx.db, work.attempt_id)
     if ours != record.log_sha256:
-        return "incomplete: the log differs from what the machine wrote"
+        return DIFFERS
     if record.dropped_bytes:
         where = "at its end" if record.gap_offset is None else f"after its first {record.gap_offset} bytes"
         return f"incomplete: {record.dropped_bytes} bytes {where} were dropped on the machine"
