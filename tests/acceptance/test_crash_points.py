@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tests import crashing, prefork
 from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation, Workers
 from tests.acceptance.test_secrets import new_key
-from tests.receiver import Receiver
+from tests.receiver import Post, Receiver
 from tests.waiting import wait_until
 
 ARRANGEMENTS = ("service", "workers")
@@ -22,6 +24,9 @@ IN_FULL = ("workers",)
 SHARES = 4
 PART = 6
 """`make test` kills at one point of so many, of one share; `make test-full` at all."""
+AFTERWARDS = ("outbox", "notify")
+NOTED_SECONDS = 5
+"""How long one of these points may take to come after the job is final and its notification is there."""
 
 
 class _Killing:
@@ -79,10 +84,15 @@ class _Killing:
             with self.served.quick() as client:
                 job = client.get(job_id)
                 wait_until(
-                    lambda: process.poll() is not None or job.refresh().state in FINAL,
+                    lambda: (
+                        process.poll() is not None or (job.refresh().state in FINAL and self.told(job_id))
+                    ),
                     timeout=90,
                     what=f"a death {point}",
                 )
+                if any(part in point for part in AFTERWARDS):
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(NOTED_SECONDS)
         finally:
             process.send_signal(signal.SIGTERM)
             killed = process.wait(30) == -signal.SIGKILL
@@ -90,6 +100,10 @@ class _Killing:
         self.check(job_id, point)
         self.served.stop()
         return killed
+
+    def told(self, job_id: str) -> list[Post]:
+        """The notifications of a job that have come."""
+        return [post for post in self.receiver.received if post.body["id"] == job_id]
 
     def check(self, job_id: str, point: str = "never") -> None:
         job = self.served.final(job_id)
@@ -103,7 +117,7 @@ class _Killing:
         self.served.nothing_left()
         self.served.receipt_agrees(job)
         told = wait_until(
-            lambda: [post for post in self.receiver.received if post.body["id"] == job_id],
+            lambda: self.told(job_id),
             timeout=120,  # one that may have been sent is sent again after a minute
             what=f"the notification, killed {point}",
         )
