@@ -221,9 +221,13 @@ def unlisted_deploys(place: Place) -> None:
 
 
 def doubtful_lists(place: Place) -> None:
-    """Listings without some of the machines, and no machine can be asked for."""
-    place.farm.sim.faults.listing_partial = 4
-    no_questions(place)
+    """Several listings in a row without some of the machines, and no machine can be asked for."""
+    faults = place.farm.sim.faults
+    faults.listing_partial = 4
+    rule = faults.add(operation="getInstance", status=503)
+    place.until(lambda: faults.listing_partial == 0, 20)
+    faults.listing_partial = 0
+    _remove(place, rule)
 
 
 def many_bells(place: Place) -> None:
