@@ -151,6 +151,8 @@ def dumped(path: Path) -> str:
     """The whole database as SQL, without the name of this computer."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE workers SET host = ?, pid = 1", (HOST,))
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'effects'").fetchone():
+            connection.execute("UPDATE effects SET who = ?", (f"{HOST} (pid 1)",))
         connection.commit()
         return "\n".join(connection.iterdump()) + "\n"
 
