@@ -14,6 +14,7 @@ import uuid as uuids
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -249,21 +250,31 @@ class Cloud:
     def ledger(self) -> Ledger:
         """The bill at this moment."""
         now = self.clock.now()
-        minimum = self.config.billing_minimum_minutes
-        return Ledger(
-            tuple(
-                Charge(
-                    machine.uuid,
-                    machine.order.name,
-                    machine.order.product.name,
-                    machine.order.final_price_micros,
-                    machine.started,
-                    machine.ended,
-                    billed_minutes(machine.started, machine.ended or now, minimum),
-                )
-                for machine in self.machines.values()
-            )
+        return Ledger(tuple(self._charge(machine, now) for machine in self.machines.values()))
+
+    def _charge(self, machine: Machine, now: datetime) -> Charge:
+        end = machine.ended or now
+        earlier, before = [], 0
+        for until, price in machine.prices_before:
+            minutes = billed_minutes(machine.started, min(until, end), 0)
+            earlier.append((minutes - before, price))
+            before = minutes
+        return Charge(
+            machine.uuid,
+            machine.order.name,
+            machine.order.product.name,
+            machine.order.final_price_micros,
+            machine.started,
+            machine.ended,
+            billed_minutes(machine.started, end, self.config.billing_minimum_minutes),
+            tuple(earlier),
         )
+
+    def reprice(self, machine: Machine, cents: int) -> None:
+        """Charge another price for a machine, in US cents an hour, for minutes that begin from now on."""
+        machine.prices_before.append((self.clock.now(), machine.order.final_price_micros))
+        price = cents * 10_000
+        machine.order = replace(machine.order, price_micros=price, final_price_micros=price)
 
     def set_price(self, product: str, cents: int) -> None:
         """Change a price in US cents an hour, for deploys from now on."""

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from runner.sim.cloud import Cloud, Refusal
+from runner.sim.ledger import dollars
 from runner.sim.machine import Machine
 from runner.sim.shapes import read_json
 
@@ -36,6 +37,7 @@ class Control:
             Route("/sim/requests", self._guarded(self._requests), methods=["GET"]),
             Route("/sim/stock", self._guarded(self._stock), methods=["GET", "POST"]),
             Route("/sim/prices", self._guarded(self._prices), methods=["GET", "POST"]),
+            Route("/sim/instances/{uuid}/price", self._guarded(self._reprice), methods=["POST"]),
             Route("/sim/instances/{uuid}/{what}", self._guarded(self._accident), methods=["POST"]),
         ]
 
@@ -80,15 +82,18 @@ class Control:
                 self.cloud.set_price(product, cents)
         return {product.name: product.price_cents for product in self.cloud.products.values()}
 
+    def _reprice(self, request: Request, raw: bytes) -> object:
+        machine = self.cloud.live(request.path_params["uuid"])
+        self.cloud.reprice(machine, _number("cents", _object(raw).get("cents"), "cents an hour"))
+        return {"uuid": machine.uuid, "price_usd_per_hour": dollars(machine.order.final_price_micros)}
+
     def _numbers(self, raw: bytes, of: str) -> dict[str, int]:
         """A number for each product that the body names. Raises Refusal before anything is done."""
         found: dict[str, int] = {}
         for product, number in _object(raw).items():
             if product not in self.cloud.products:
                 raise Refusal(400, f"{product}: no such product")
-            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= LARGEST:
-                raise Refusal(400, f"{product}: not a number of {of} from 0 to {LARGEST}")
-            found[product] = number
+            found[product] = _number(product, number, of)
         return found
 
     def _accident(self, request: Request, raw: bytes) -> object:
@@ -110,6 +115,12 @@ def accidents(cloud: Cloud) -> dict[str, Callable[[Machine], object]]:
         "freeze-ssh": lambda machine: machine.door.freeze(True),
         "thaw-ssh": lambda machine: machine.door.freeze(False),
     }
+
+
+def _number(name: str, number: object, of: str) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= LARGEST:
+        raise Refusal(400, f"{name}: not a number of {of} from 0 to {LARGEST}")
+    return number
 
 
 def _object(raw: bytes) -> dict[str, object]:

@@ -110,6 +110,7 @@ class Faults(BaseModel):
     host_keys: Literal["true", "wrong", "missing"] = (
         "true"  # what the machine finds as its own public host key
     )
+    drivers: bool = True  # nvidia-smi, on machines that are deployed from now on
     sudo: Literal["works", "refused"] = "works"  # for machines that are deployed from now on
     passwords_stay: bool = False  # their servers go on offering logins by password, whatever is configured
     vanish_after_seconds: Seconds | None = None  # machines that boot from now on disappear so long after it

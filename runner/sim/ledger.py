@@ -27,7 +27,10 @@ class Clock:
 
 @dataclass(frozen=True)
 class Charge:
-    """One instance on the bill. Prices and costs are micro-dollars; *ended* is None while it runs."""
+    """One instance on the bill. Prices and costs are micro-dollars; *ended* is None while it runs.
+
+    *earlier*: how many of its minutes began at which other price before.
+    """
 
     uuid: str
     name: str
@@ -36,11 +39,14 @@ class Charge:
     started: datetime
     ended: datetime | None
     minutes: int
+    earlier: tuple[tuple[int, int], ...] = ()
 
     @property
     def exact_micros(self) -> Fraction:
         """The cost so far, exactly."""
-        return Fraction(self.minutes * self.price_micros_per_hour, 60)
+        last = self.minutes - sum(minutes for minutes, _ in self.earlier)
+        parts = [*self.earlier, (last, self.price_micros_per_hour)]
+        return sum((Fraction(minutes * price, 60) for minutes, price in parts), Fraction(0))
 
     @property
     def cost_micros(self) -> int:

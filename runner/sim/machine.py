@@ -70,6 +70,8 @@ class Machine:
         self.password = str(secrets.randbelow(9 * 10**11) + 10**11)  # digits: it may be listed as a number
         self.started = started
         self.ended: datetime | None = None
+        self.prices_before: list[tuple[datetime, int]] = []
+        """Until when it was charged another price, in micro-dollars an hour."""
         self.folder = folder
         self.home = folder / "home"
         self.host_key_folder = folder / "hostkeys"
@@ -81,6 +83,7 @@ class Machine:
             password_login=config.password_login,
             sudo=config.faults.sudo,
             stays_on=config.faults.passwords_stay,
+            gpus=order.product.gpu_count if config.faults.drivers else 0,
         )
         self.sshd: sshd.Sshd | None = None
         if config.openssh:

@@ -10,7 +10,7 @@ import asyncio
 import atexit
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -220,6 +220,10 @@ class Simulator:
 
         self._on_loop(change)
 
+    def use_gpus(self, uuid: str, percents: Sequence[int]) -> None:
+        """How busy each GPU of a machine is from now on, in percent."""
+        self.machine(uuid).system.use_gpus(percents)
+
     def set_stock(self, product: str, left: int) -> None:
         """How many machines of *product* can still be rented. Raises KeyError for an unknown product."""
         if product not in self._cloud.stock:
@@ -229,6 +233,11 @@ class Simulator:
     def set_price(self, product: str, cents: int) -> None:
         """The price in US cents an hour for deploys from now on. Raises KeyError for an unknown product."""
         self._on_loop(lambda: self._cloud.set_price(product, cents))
+
+    def reprice(self, uuid: str, cents: int) -> None:
+        """Another price for a machine, in US cents an hour, for minutes that begin from now on."""
+        machine = self.machine(uuid)
+        self._on_loop(lambda: self._cloud.reprice(machine, cents))
 
     def _accident(self, uuid: str, what: str) -> None:
         self._on_loop(lambda: accidents(self._cloud)[what](self._cloud.machines[uuid]))

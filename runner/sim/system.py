@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -55,10 +56,18 @@ fi
 """
 
 
+NVIDIA_SMI = """#!/bin/sh
+case " $* " in
+*" --query-gpu=utilization.gpu "*) cat {used} ;;
+*) echo "NVIDIA-SMI of a simulated machine: $(wc -l <{used}) GPU" ;;
+esac
+"""
+
+
 class System:
     """The files of one machine. *folder* is the machine's own, outside of its home."""
 
-    def __init__(self, folder: Path, *, password_login: bool, sudo: Sudo, stays_on: bool) -> None:
+    def __init__(self, folder: Path, *, password_login: bool, sudo: Sudo, stays_on: bool, gpus: int) -> None:
         self.run = folder / "run"
         self.ssh, self.programs = folder / "etc ssh", folder / "bin"
         self.in_force = folder / "sshd_in_force"
@@ -71,7 +80,15 @@ class System:
         kept = " ".join(f'"{name}=${name}"' for name in KEPT)
         self._program("sudo", SUDO_REFUSED if sudo == "refused" else SUDO.replace("@KEPT@", kept))
         self._program("systemctl", SYSTEMCTL.format(reload=shlex.quote(str(self._wanted))))
+        self._used = folder / "gpus"
+        if gpus:
+            self.use_gpus([0] * gpus)
+            self._program("nvidia-smi", NVIDIA_SMI.format(used=shlex.quote(str(self._used))))
         self.start()
+
+    def use_gpus(self, percents: Sequence[int]) -> None:
+        """How busy each GPU is from now on, as `nvidia-smi` tells."""
+        self._used.write_text("".join(f"{percent}\n" for percent in percents))
 
     def boot(self) -> None:
         """The machine begins a life: /run is empty, and the server starts."""

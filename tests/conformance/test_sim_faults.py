@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -506,6 +507,18 @@ def test_stock_and_prices_change_while_it_runs(account: Account, faults: Faults)
     assert account.listed()[uuid]["product"]["price_hr"] == "1.500000"
     with pytest.raises(KeyError):
         account.sim.set_stock("nothing", 1)
+
+
+def test_the_price_of_a_machine_that_is_there(account: Account, faults: Faults) -> None:
+    """The minute that has begun was charged already."""
+    uuid = account.deploy(productName="gpu_1x_l40s")
+    before = account.sim.ledger()[uuid]
+    account.sim.reprice(uuid, 6000)
+    assert account.listed()[uuid]["product"]["final_price_hr"] == "60.000000"
+    charge = account.sim.ledger()[uuid]
+    assert (charge.earlier, charge.cost_micros) == (((1, before.price_micros_per_hour),), before.cost_micros)
+    later = replace(charge, minutes=3)
+    assert later.cost_micros == before.cost_micros + 2_000_000
 
 
 def test_faults_can_be_set_at_start() -> None:
