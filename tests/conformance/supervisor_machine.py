@@ -178,6 +178,8 @@ class Machine:
         deadline: int = 600,
         grace: int = 5,
         max_log: int = 1 << 30,
+        setup: str | None = None,
+        idle: int | None = None,
     ) -> bytes:
         return go_payload(
             command=command,
@@ -186,6 +188,8 @@ class Machine:
             deadline_cause="max_runtime",
             grace_seconds=grace,
             max_log_bytes=max_log,
+            setup=setup,
+            idle_seconds=idle,
         )
 
     def go(self, payload: bytes) -> GoAnswer:

@@ -74,8 +74,9 @@ case $0 in /*) self=$0 ;; *) self=$PWD/$0 ;; esac
 home=${self%/*}
 run=$home/run
 tab=$(printf '\t')
-IFS=" $tab
+blank=" $tab
 "
+IFS=$blank
 boot_id() {
 cat /proc/sys/kernel/random/boot_id 2>/dev/null || sysctl -n kern.bootsessionuuid 2>/dev/null || echo -
 }
@@ -161,11 +162,11 @@ cat "$home/attest"
 go() {
 payload=$(cat)
 case $payload in
-'gpu-job-runner go '[12]' '*'
+'gpu-job-runner go '[123]' '*'
 end') ;;
 *)
 echo "refused $(state)"
-echo "supervisor: the payload is incomplete or not of protocol 1 or 2" >&2
+echo "supervisor: the payload is incomplete or not of protocol 1 to 3" >&2
 exit 1
 ;;
 esac
@@ -188,20 +189,21 @@ supervise() {
 cd "$run" || exit 1
 payload=$(cat)
 set -- "$1" $(printf '%s\n' "$payload" | sed -n 1p)
-mask=$1 deadline=$5 cause=$6 grace=$7 limit=$8 kind=$9
+mask=$1 deadline=$5 cause=$6 grace=$7 limit=$8 kind=$9 idle=${10-0}
 tail=$((limit / 2))
 [ "$tail" -le 16777216 ] || tail=16777216
 head=$((limit - tail))
 if [ -d "$home/tree" ]; then mv "$home/tree" work; else mkdir work; fi || exit 1
 mkfifo pipe alive held kept.pipe over.pipe && : >log && echo "$head" >limit || exit 1
-for name in exit.new kept over sum front ender; do
+for name in exit.new kept over sum front ender idle; do
 printf '%200s\n' '' >"$name" || exit 1
 done
 printf '%s\n' "$payload" | sed -n 3p | unbase64 >script || exit 1
-if [ "$4" = 2 ]; then printf '%s\n' "$payload" | sed -n 4p | unbase64 >setup || exit 1; fi
+setup=$(printf '%s\n' "$payload" | sed -n 4p)
+if [ "$setup" != end ]; then printf '%s\n' "$setup" | unbase64 >setup || exit 1; fi
 exec 8<>held 9<>alive
 announce supervisor && flush script exit.new "$run" || exit 1
-[ "$(detach sh "$self" _keep "$deadline" "$cause" "$grace" 8>&- 9>&- </dev/null)" = kept ] || exit 1
+[ "$(detach sh "$self" _keep "$deadline" "$cause" "$grace" "$idle" 8>&- 9>&- </dev/null)" = kept ] || exit 1
 echo accepted
 exec </dev/null >/dev/null
 (
@@ -287,18 +289,27 @@ wait $!
 } | tail -c "$2" 4<&-
 wait
 }
+clock() {
+if [ -r /proc/uptime ]; then
+read -r seconds </proc/uptime
+seconds=${seconds%%.*}
+else
+seconds=$(date +%s)
+fi
+}
 within() {
-steps=$(($1 * 50))
-quick=$((steps - 100))
+clock
+last=$((seconds + $1))
+quick=100
 shift
 until "$@"; do
-[ $steps -gt 0 ] || return 1
-if [ $steps -gt $quick ]; then
+clock
+[ "$seconds" -le $last ] || return 1
+if [ $quick -gt 0 ]; then
 sleep 0.02
-steps=$((steps - 1))
+quick=$((quick - 1))
 else
 sleep 0.2
-steps=$((steps - 10))
 fi
 done
 }
@@ -354,6 +365,9 @@ exec 7<&- 9>&-
 sleep "$1"
 exec sh "$self" _end "$2" "$3"
 ) &
+if [ "$4" != 0 ]; then
+sh "$self" _watch "$4" "$3" 7<&- 9>&- &
+fi
 cat <&7 >/dev/null
 if [ ! -e exit ]; then
 within 2 test -e command.id
@@ -361,8 +375,56 @@ command=$(line command.id)
 while living "$command"; do sleep 0.5; done
 finish - lost
 fi
-kill -KILL "-$$" # the clock, whose sleep is our group's
+kill -KILL "-$$" # the clock and the watch, whose sleeps are our group's
 }
+watch() {
+cd "$run" || exit 1
+pause=$(($1 / 10))
+[ $pause -ge 1 ] || pause=1
+[ $pause -le 30 ] || pause=30
+quiet=0 before='' samples=
+while [ $quiet -lt "$1" ]; do
+sleep $pause
+used=$(gpus) || used=-
+samples=$(echo "$used $samples" | cut -c1-150)
+note idle "$samples"
+now=$(written)
+quiet=$((quiet + pause))
+if [ "$now" != "$before" ] || busy "$used"; then quiet=0; fi
+before=$now
+done
+exec sh "$self" _end idle "$2"
+}
+written() {
+reader=$(word front)
+echo "$(wc -c <log) $reader $(sed -n 's/^rchar: //p' "/proc/${reader:-none}/io" 2>/dev/null)"
+}
+busy() {
+IFS=,
+for part in $1; do
+case $part in
+[0-4]) ;;
+*) IFS=$blank && return 0 ;;
+esac
+done
+IFS=$blank
+return 1
+}
+gpus() {
+can nvidia-smi || exit 3
+limited=
+if timeout --foreground 1 true 2>/dev/null; then
+limited="timeout --foreground -k 1 20"
+elif can timeout; then
+limited="timeout -k 1 20"
+fi
+found=$($limited nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits 2>/dev/null) || exit 4
+found=$(echo "$found" | tr -d ' \r' | tr '\n' ',')
+found=${found%,}
+case $found in '' | *[!0-9,]*) exit 4 ;; esac
+echo "$found"
+}
+idle() { line idle; }
 end() {
 cd "$run" || exit 1
 note ender "$(identity $$)" # where the others were killed, it is the one to write the record
@@ -458,14 +520,14 @@ sleep 0.2
 done
 }
 usage() {
-echo "usage: supervisor.sh attest | go | state | follow OFFSET | stop CAUSE GRACE" >&2
+echo "usage: supervisor.sh attest | go | state | follow OFFSET | stop CAUSE GRACE | gpus | idle" >&2
 exit 2
 }
 verb=${1-}
 [ $# -eq 0 ] || shift
 case $verb in
-attest | go | state | follow | stop) "$verb" "$@" ;;
-_supervise | _launch | _keep | _end) "${verb#_}" "$@" ;;
+attest | go | state | follow | stop | gpus | idle) "$verb" "$@" ;;
+_supervise | _launch | _keep | _watch | _end) "${verb#_}" "$@" ;;
 *) usage ;;
 esac
 end of supervisor

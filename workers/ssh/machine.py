@@ -7,6 +7,7 @@ the machine says makes no sense. All may be called from any thread, and ``close`
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
@@ -16,6 +17,7 @@ from workers.ssh.channel import Answer, Channel
 from workers.ssh.errors import BadAnswer, printable
 from workers.ssh.wire import Wire
 from workers.supervisor import (
+    NO_NVIDIA_SMI,
     NO_PYTHON,
     NO_SUDO,
     SLOW_SUDO,
@@ -40,6 +42,8 @@ UNGUARDED = {
 }
 """What the statuses of the line that starts a guard mean. The machine's own words might repeat the token."""
 UNSAID = "what it says is not shown, because it knows secrets"
+
+_SAMPLES = re.compile(r"[0-9, -]{1,200}")
 
 T = TypeVar("T")
 
@@ -137,6 +141,15 @@ class Machine:
         if answer.status != 0:
             raise self._failed("the command could not be stopped", answer)
         return self._read(parse_stop, _last_line(answer.stdout)) or MachineState("running")
+
+    def has_nvidia_smi(self, attempt_id: str) -> bool:
+        """Whether it can be asked how busy its GPUs are; what it says now may make no sense all the same."""
+        return self._run(shell(attempt_id, "gpus"), seconds=START_SECONDS).status != NO_NVIDIA_SMI
+
+    def idle_samples(self, attempt_id: str) -> str | None:
+        """The last samples of how busy they were, the newest first: ``0,0 0,1``; None without any."""
+        said = printable(_last_line(self._run(shell(attempt_id, "idle")).stdout))
+        return said if _SAMPLES.fullmatch(said) else None  # a machine's own words are not ours to repeat
 
     def follower(self, attempt_id: str, offset: int) -> Channel:
         """The running `follow`; see workers.ssh.tail, which reads it."""

@@ -23,9 +23,12 @@ from workers.supervisor.attestation import (
 )
 from workers.supervisor.build import (
     FOLDER,
+    IDLE_PROTOCOL,
+    NO_NVIDIA_SMI,
     NO_PYTHON,
     NO_SUDO,
     PROTOCOL,
+    SETUP_PROTOCOL,
     SLOW_SUDO,
     agent_source,
     bootstrap_script,
@@ -43,9 +46,12 @@ from workers.supervisor.errors import UnreadableAnswer
 
 __all__ = [
     "FOLDER",
+    "IDLE_PROTOCOL",
+    "NO_NVIDIA_SMI",
     "NO_PYTHON",
     "NO_SUDO",
     "PROTOCOL",
+    "SETUP_PROTOCOL",
     "SLOW_SUDO",
     "ExitRecord",
     "GoAnswer",

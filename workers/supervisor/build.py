@@ -18,11 +18,16 @@ from typing import Literal
 
 from workers.supervisor.attestation import key_block
 
-PROTOCOL = 2
-"""Of a machine that is set up now. It understands payloads of 1, which have no set-up command, as well."""
+PROTOCOL = 3
+"""Of a machine that is set up now. It takes earlier payloads too: of 1, without a set-up command, and of 2,
+without a watch for idle GPUs."""
+SETUP_PROTOCOL, IDLE_PROTOCOL = 2, 3
+"""From which on a machine knows of each."""
+NO_NVIDIA_SMI = 3
+"""The status of the verb ``gpus`` where there is none."""
 FOLDER = ".gpu-job-runner"
 
-Verb = Literal["attest", "go", "state", "follow", "stop"]
+Verb = Literal["attest", "go", "state", "follow", "stop", "gpus", "idle"]
 DeadlineCause = Literal["max_runtime", "max_cost"]
 
 _HERE = Path(__file__).parent
@@ -171,10 +176,12 @@ def go_payload(
     grace_seconds: int,
     max_log_bytes: int,
     setup: str | None = None,
+    idle_seconds: int | None = None,
 ) -> bytes:
     """What `go` reads: ASCII; a header, the environment, the command, and a last line that proves it whole.
 
-    A str is a shell line, several words are run as they are; *setup* is a shell line that runs before.
+    A str is a shell line, several words are run as they are; *setup* is a shell line that runs before;
+    *idle_seconds*: how long the GPUs may do nothing while nothing is written.
     *deadline_seconds* remain from the moment the machine reads this: no clocks are compared. Raises
     ValueError for what no process can be given (a NUL, a name that is none, an empty command).
     """
@@ -184,10 +191,15 @@ def go_payload(
         kind, script = "words", "set -- " + " ".join(_quoted(word) for word in command) + "\n"
     if not command or "\0" in script or "\0" in (setup or ""):
         raise ValueError("the command is empty or holds a NUL")
+    protocol = 1 if setup is None else SETUP_PROTOCOL
+    if idle_seconds is not None:
+        protocol = IDLE_PROTOCOL
     header = (
-        f"gpu-job-runner go {1 if setup is None else 2} {max(0, int(deadline_seconds))} {deadline_cause} "
+        f"gpu-job-runner go {protocol} {max(0, int(deadline_seconds))} {deadline_cause} "
         f"{max(0, int(grace_seconds))} {max(2, int(max_log_bytes))} {kind}"
     )
+    if idle_seconds is not None:
+        header += f" {max(1, int(idle_seconds))}"
     first = [] if setup is None else [_encoded(setup + "\n")]
     parts = [header, _encoded(_exports(env)), _encoded(script), *first, "end", ""]
     return "\n".join(parts).encode("ascii")

@@ -11,6 +11,9 @@
 #                     Ends early when standard input is a pipe or a socket and reaches its end: the caller left.
 #                     Status 3: there is no log; 4: the log is shorter than OFFSET
 #   stop CAUSE GRACE  TERM now, KILL after GRACE seconds: `stopping`, or the STATE line where nothing runs
+#   gpus              print how busy the GPUs are now, in percent: `0,97`. Status 3: there is no nvidia-smi;
+#                     4: what it says makes no sense, or takes too long
+#   idle              print the last of such samples that the watchdog took, the newest first
 #
 #   STATE: none | starting | running PID [unattended] | lost
 #        | exited CODE CAUSE LOG_BYTES SHA256 DROPPED_BYTES GAP_OFFSET
@@ -18,10 +21,11 @@
 #
 # Three processes serve a command, each in a session of its own, so that none takes another with it:
 #   the supervisor, whose child the command is: it alone learns the exit code, and writes the exit record;
-#   the keeper, who holds the deadline, and writes the record if the supervisor was killed;
+#   the keeper, who holds the deadline, watches for idle GPUs where that was asked for, and writes the record if
+#   the supervisor was killed;
 #   an ender, who lives for one stop.
 # Files in run/: supervisor keeper command.id (who: PID START BOOT), log, exit (the record, by rename),
-# links (atomic, and possible on a full disk): verdict (the cause of the end), logged (the logger is through).
+# idle (the watchdog's last samples), links (atomic, and possible on a full disk): verdict (the cause of the end), logged (the logger is through).
 # Where the disk may be full, files were allocated before and are written in place (`1<>file`).
 
 set -u
@@ -31,8 +35,9 @@ case $0 in /*) self=$0 ;; *) self=$PWD/$0 ;; esac
 home=${self%/*}
 run=$home/run
 tab=$(printf '\t')
-IFS=" $tab
+blank=" $tab
 "
+IFS=$blank
 
 # --- processes ---------------------------------------------------------------------------------------------
 
@@ -149,11 +154,11 @@ go() {
     # Read to the end first: a connection that breaks in the middle must not count as a start.
     payload=$(cat)
     case $payload in
-        'gpu-job-runner go '[12]' '*'
+        'gpu-job-runner go '[123]' '*'
 end') ;;
         *)
             echo "refused $(state)"
-            echo "supervisor: the payload is incomplete or not of protocol 1 or 2" >&2
+            echo "supervisor: the payload is incomplete or not of protocol 1 to 3" >&2
             exit 1
             ;;
     esac
@@ -180,22 +185,24 @@ supervise() {
     payload=$(cat)
     # shellcheck disable=SC2046
     set -- "$1" $(printf '%s\n' "$payload" | sed -n 1p)
-    mask=$1 deadline=$5 cause=$6 grace=$7 limit=$8 kind=$9
+    mask=$1 deadline=$5 cause=$6 grace=$7 limit=$8 kind=$9 idle=${10-0}
     tail=$((limit / 2))
     [ "$tail" -le 16777216 ] || tail=16777216
     head=$((limit - tail))
     # Files that were brought are the folder in which the command starts.
     if [ -d "$home/tree" ]; then mv "$home/tree" work; else mkdir work; fi || exit 1
     mkfifo pipe alive held kept.pipe over.pipe && : >log && echo "$head" >limit || exit 1
-    for name in exit.new kept over sum front ender; do
+    for name in exit.new kept over sum front ender idle; do
         printf '%200s\n' '' >"$name" || exit 1
     done
     printf '%s\n' "$payload" | sed -n 3p | unbase64 >script || exit 1
-    if [ "$4" = 2 ]; then printf '%s\n' "$payload" | sed -n 4p | unbase64 >setup || exit 1; fi
+    # Behind the command, where there is one, the set-up: it is told from the last line by its length.
+    setup=$(printf '%s\n' "$payload" | sed -n 4p)
+    if [ "$setup" != end ]; then printf '%s\n' "$setup" | unbase64 >setup || exit 1; fi
     # Whoever reads these two pipes is told of our end, by whatever cause, by their end of file.
     exec 8<>held 9<>alive
     announce supervisor && flush script exit.new "$run" || exit 1
-    [ "$(detach sh "$self" _keep "$deadline" "$cause" "$grace" 8>&- 9>&- </dev/null)" = kept ] || exit 1
+    [ "$(detach sh "$self" _keep "$deadline" "$cause" "$grace" "$idle" 8>&- 9>&- </dev/null)" = kept ] || exit 1
     echo accepted
     exec </dev/null >/dev/null
     (
@@ -301,19 +308,30 @@ front() {
 
 # --- the end -----------------------------------------------------------------------------------------------
 
-# within SECONDS CONDITION...: wait for it that long; in steps of 20 ms, after two seconds of 200 ms.
+# clock: set `seconds`, by a clock that nobody sets where there is one.
+clock() {
+    if [ -r /proc/uptime ]; then
+        read -r seconds </proc/uptime
+        seconds=${seconds%%.*}
+    else
+        seconds=$(date +%s)
+    fi
+}
+
+# within SECONDS CONDITION...: wait for it that long, or up to a second longer; in steps of 20 ms, later of 200 ms.
 within() {
-    steps=$(($1 * 50))
-    quick=$((steps - 100))
+    clock
+    last=$((seconds + $1))
+    quick=100
     shift
     until "$@"; do
-        [ $steps -gt 0 ] || return 1
-        if [ $steps -gt $quick ]; then
+        clock
+        [ "$seconds" -le $last ] || return 1
+        if [ $quick -gt 0 ]; then
             sleep 0.02
-            steps=$((steps - 1))
+            quick=$((quick - 1))
         else
             sleep 0.2
-            steps=$((steps - 10))
         fi
     done
 }
@@ -365,7 +383,8 @@ finish() {
     flush "$run"
 }
 
-# keep DEADLINE CAUSE GRACE: hold the deadline; if the supervisor dies without a record, stand in for it.
+# keep DEADLINE CAUSE GRACE IDLE: hold the deadline, and where IDLE is not 0 watch for idle GPUs; if the supervisor
+# dies without a record, stand in for it.
 keep() {
     cd "$run" || exit 1
     exec 9<>alive 8<>held
@@ -378,6 +397,10 @@ keep() {
         sleep "$1"
         exec sh "$self" _end "$2" "$3"
     ) &
+    # Not behind `||`: bash would keep a process of ours, with the pipes open.
+    if [ "$4" != 0 ]; then
+        sh "$self" _watch "$4" "$3" 7<&- 9>&- &
+    fi
     cat <&7 >/dev/null
     if [ ! -e exit ]; then
         within 2 test -e command.id
@@ -385,8 +408,67 @@ keep() {
         while living "$command"; do sleep 0.5; done
         finish - lost
     fi
-    kill -KILL "-$$" # the clock, whose sleep is our group's
+    kill -KILL "-$$" # the clock and the watch, whose sleeps are our group's
 }
+
+# watch IDLE GRACE: end the command once its GPUs did nothing and its log grew by nothing for so many seconds.
+# A sample that says nothing, such as `[N/A]`, counts as busy: better to pay for a while than to end what works.
+watch() {
+    cd "$run" || exit 1
+    pause=$(($1 / 10))
+    [ $pause -ge 1 ] || pause=1
+    [ $pause -le 30 ] || pause=30
+    quiet=0 before='' samples=
+    while [ $quiet -lt "$1" ]; do
+        sleep $pause
+        used=$(gpus) || used=-
+        samples=$(echo "$used $samples" | cut -c1-150)
+        note idle "$samples"
+        now=$(written)
+        quiet=$((quiet + pause))
+        if [ "$now" != "$before" ] || busy "$used"; then quiet=0; fi
+        before=$now
+    done
+    exec sh "$self" _end idle "$2"
+}
+
+# written: what changes whenever the command writes, also where the log does not grow any more.
+written() {
+    reader=$(word front)
+    echo "$(wc -c <log) $reader $(sed -n 's/^rchar: //p' "/proc/${reader:-none}/io" 2>/dev/null)"
+}
+
+# busy SAMPLE: does any GPU do something? Below 5 percent is what looking at it costs.
+busy() {
+    IFS=,
+    for part in $1; do
+        case $part in
+            [0-4]) ;;
+            *) IFS=$blank && return 0 ;;
+        esac
+    done
+    IFS=$blank
+    return 1
+}
+
+gpus() {
+    can nvidia-smi || exit 3
+    limited=
+    # In our group, so that it ends with the watch.
+    if timeout --foreground 1 true 2>/dev/null; then
+        limited="timeout --foreground -k 1 20"
+    elif can timeout; then
+        limited="timeout -k 1 20"
+    fi
+    # shellcheck disable=SC2086
+    found=$($limited nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits 2>/dev/null) || exit 4
+    found=$(echo "$found" | tr -d ' \r' | tr '\n' ',')
+    found=${found%,}
+    case $found in '' | *[!0-9,]*) exit 4 ;; esac
+    echo "$found"
+}
+
+idle() { line idle; }
 
 # end CAUSE GRACE: TERM, wait, KILL. Whoever makes the link `verdict` first gives the end its cause; the
 # supervisor makes it when the command has ended by itself.
@@ -499,14 +581,14 @@ copy() {
 }
 
 usage() {
-    echo "usage: supervisor.sh attest | go | state | follow OFFSET | stop CAUSE GRACE" >&2
+    echo "usage: supervisor.sh attest | go | state | follow OFFSET | stop CAUSE GRACE | gpus | idle" >&2
     exit 2
 }
 
 verb=${1-}
 [ $# -eq 0 ] || shift
 case $verb in
-    attest | go | state | follow | stop) "$verb" "$@" ;;
-    _supervise | _launch | _keep | _end) "${verb#_}" "$@" ;;
+    attest | go | state | follow | stop | gpus | idle) "$verb" "$@" ;;
+    _supervise | _launch | _keep | _watch | _end) "${verb#_}" "$@" ;;
     *) usage ;;
 esac
