@@ -9,12 +9,12 @@ then the count ends where it was seen last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
-from jobs.money import Meter, started_minutes
+from jobs.money import FAR_MINUTES, Meter, started_minutes
 
 LINGERED = timedelta(seconds=15)
 """Listed so long after its terminate was accepted, a machine may have lived on, or the listing lags."""
@@ -32,6 +32,7 @@ class Metered(Protocol):
 
     state: str
     price: int | None
+    prices: dict[str, Any] | None
     minimum_minutes: int
     status: str | None
     requested_at: datetime | None
@@ -43,42 +44,147 @@ class Metered(Protocol):
 
 @dataclass(frozen=True)
 class Charge:
-    """Minutes times a price in micro-dollars an hour. ``estimated``: the end is not known to the minute."""
+    """Minutes at prices in micro-dollars an hour, in order; 0 where the price is not known.
 
-    minutes: int
-    price: int
+    ``estimated``: the end is not known to the minute.
+    """
+
+    parts: tuple[tuple[int, int], ...]
     estimated: bool
+
+    @property
+    def minutes(self) -> int:
+        return sum(minutes for minutes, _ in self.parts)
+
+    @property
+    def priced(self) -> bool:
+        """Whether it is known what each of its minutes costs."""
+        return all(price for _, price in self.parts)
 
     @property
     def micros(self) -> int:
         return total([self])
 
+    def between(self, first: int, last: int) -> Charge:
+        """What of it are the minutes from *first* on and before *last*."""
+        parts, at = [], 0
+        for minutes, price in self.parts:
+            taken = min(last, at + minutes) - max(first, at)
+            if taken > 0:
+                parts.append((taken, price))
+            at += minutes
+        return Charge(tuple(parts), self.estimated)
+
+
+NOTHING = Charge((), estimated=False)
+
 
 def charge(instance: Metered, now: datetime) -> Charge:
     """What *instance* has cost by *now*, the billed minimum of its installation included."""
     if instance.state in UNCHARGED or instance.requested_at is None:
-        return Charge(0, 0, estimated=False)
-    if lived_on(instance):
-        end, estimated = instance.gone_at, instance.gone_at is not None
-    elif _seen_after(instance, LINGERED):
-        end, estimated = instance.seen_at, True
-    else:
-        end = instance.terminate_accepted_at or instance.gone_at
-        estimated = instance.terminate_accepted_at is None and end is not None
+        return NOTHING
+    end, estimated = _end(instance)
     minutes = started_minutes(instance.requested_at, end or now, instance.minimum_minutes)
-    return Charge(minutes, instance.price or 0, estimated)
+    steps = _steps(instance)
+    ends = [*(since for since, _ in steps[1:]), minutes]
+    parts = [
+        (min(end, minutes) - since, price)
+        for (since, price), end in zip(steps, ends, strict=True)
+        if since < minutes
+    ]
+    return Charge(tuple(parts), estimated)
+
+
+def phases(
+    instance: Metered, started_at: datetime | None, ended_at: datetime | None, now: datetime
+) -> dict[str, Charge]:
+    """:func:`charge` by what went on when each minute began: ``booting``, ``running``, ``finishing``.
+
+    *started_at*, *ended_at*: of the command, as far as there was one. What is billed beyond that, because of
+    the minimum, is ``minimum``.
+    """
+    whole = charge(instance, now)
+    if not whole.minutes or instance.requested_at is None:
+        return {}
+    end = _end(instance)[0] or now
+    used = started_minutes(instance.requested_at, end)
+    found, first = {}, 0
+    for name, mark in (("booting", started_at or ended_at), ("running", ended_at), ("finishing", None)):
+        last = used if mark is None else min(used, max(first, started_minutes(instance.requested_at, mark)))
+        found[name] = whole.between(first, last)
+        first = last
+    if first < whole.minutes:
+        found["minimum"] = whole.between(first, whole.minutes)
+    return found
 
 
 def charge_since(instance: Metered, since: datetime, now: datetime) -> Charge:
-    """What of :func:`charge` fell due from *since* on: the charges of periods that follow each other add up.
+    """What of :func:`charge` fell due from *since* on, see :func:`by_period`."""
+    return by_period(instance, [since], now)[-1]
+
+
+def by_period(instance: Metered, begins: Sequence[datetime], now: datetime) -> list[Charge]:
+    """:func:`charge` in parts that add up: before the first of *begins*, then from each one to the next.
 
     A minute falls due as it begins, and the billed minimum with the first one.
     """
     whole = charge(instance, now)
-    if not whole.minutes or instance.requested_at is None or instance.requested_at >= since:
-        return whole
-    before = started_minutes(instance.requested_at, since, instance.minimum_minutes)
-    return Charge(max(0, whole.minutes - before), whole.price, whole.estimated)
+    at = [0]
+    for begin in begins:
+        due = 0
+        if instance.requested_at is not None and instance.requested_at < begin:
+            due = started_minutes(instance.requested_at, begin, instance.minimum_minutes)
+        at.append(min(due, whole.minutes))
+    return [whole.between(first, last) for first, last in zip(at, [*at[1:], whole.minutes], strict=True)]
+
+
+def paid_until(instance: Metered, micros: int) -> datetime | None:
+    """The last second whose started minutes fit into *micros*, at the prices so far; the last one stays.
+
+    It lies before the request where not even one minute fits. None where nothing was requested, or the price
+    is not known.
+    """
+    steps = _steps(instance)
+    if instance.requested_at is None or not all(price for _, price in steps):
+        return None
+    left, minutes = micros * 60, 0
+    for (since, price), (until, _) in zip(steps, [*steps[1:], (FAR_MINUTES, 0)], strict=True):
+        taken = min(until - since, left // price)
+        minutes += max(0, taken)
+        left -= taken * price
+        if taken < until - since:
+            break
+    return instance.requested_at + timedelta(seconds=60 * minutes - 1)
+
+
+def repriced(steps: Sequence[Sequence[int]], minute: int, price: int) -> list[list[int]]:
+    """The prices of a machine, each with the first minute that it holds for, and one seen in *minute*.
+
+    A higher one holds from that minute on; a lower one from the next, for that minute has been charged.
+    """
+    kept = [list(step) for step in steps if step[0] <= minute]
+    held = kept[-1][1]
+    if price < held:
+        return [*kept, [minute + 1, price]]
+    if price > held:
+        return [*(step for step in kept if step[0] < minute), [minute, price]]
+    return kept
+
+
+def _steps(instance: Metered) -> list[tuple[int, int]]:
+    """From which minute on each price held."""
+    listed = (instance.prices or {}).get("since")
+    return [(since, price) for since, price in listed] if listed else [(0, instance.price or 0)]
+
+
+def _end(instance: Metered) -> tuple[datetime | None, bool]:
+    """When the count ends, and whether that is an estimate; None while it goes on."""
+    if lived_on(instance):
+        return instance.gone_at, instance.gone_at is not None
+    if _seen_after(instance, LINGERED):
+        return instance.seen_at, True
+    end = instance.terminate_accepted_at or instance.gone_at
+    return end, instance.terminate_accepted_at is None and end is not None
 
 
 def lived_on(instance: Metered) -> bool:
@@ -96,8 +202,20 @@ def total(charges: Iterable[Charge]) -> int:
     """The sum in micro-dollars, rounded once, up."""
     meter = Meter()
     for item in charges:
-        meter.add(item.minutes, item.price)
+        for minutes, price in item.parts:
+            meter.add(minutes, price)
     return meter.micros
+
+
+def shares(charges: Iterable[Charge]) -> list[int]:
+    """What each is of the sum, in micro-dollars: together they are :func:`total`, rounded as it is."""
+    meter, found, before = Meter(), [], 0
+    for item in charges:
+        for minutes, price in item.parts:
+            meter.add(minutes, price)
+        found.append(meter.micros - before)
+        before = meter.micros
+    return found
 
 
 def leak_suspected(instance: Metered, now: datetime) -> bool:

@@ -100,6 +100,7 @@ class Job(Base):
         CheckConstraint(f"secrets IS NULL OR state NOT IN ({_FINAL})", name="final_has_no_secrets"),
         Index("ix_jobs_state_not_before", "state", "not_before"),
         Index("ix_jobs_name_seq", "name", "seq"),
+        Index("ix_jobs_budget_id_admitted_at", "budget_id", "admitted_at"),
         UniqueConstraint("id"),
         UniqueConstraint("key"),
     )
@@ -116,7 +117,15 @@ class Job(Base):
     max_cost_source: Mapped[str] = mapped_column(Text)
     max_runtime: Mapped[int] = mapped_column(BigInteger)  # seconds
     max_runtime_source: Mapped[str] = mapped_column(Text)
+    max_price: Mapped[int | None] = mapped_column(BigInteger)  # micro-dollars an hour
+    coupon: Mapped[str | None] = mapped_column(String(100))
+    budget_id: Mapped[int | None] = mapped_column(BigInteger)
+    budget_need: Mapped[int | None] = mapped_column(BigInteger)  # what it could not take of it, when it waits
+    budget_charged: Mapped[int | None] = mapped_column(BigInteger)  # what it takes of it
+    admitted_at: Mapped[datetime | None]  # into which period of its budget
     # Defaults of the database's own: workers and submitters of before know nothing of these.
+    grace: Mapped[int] = mapped_column(server_default="30")  # seconds between TERM and KILL
+    idle_timeout: Mapped[int | None] = mapped_column(BigInteger)  # seconds
     retries: Mapped[int] = mapped_column(server_default="0")
     retry_on: Mapped[str] = mapped_column(String(200), server_default="lost,exit_code")
     workdir: Mapped[str | None] = mapped_column(String(200))  # the tree, in the artifact store
@@ -143,6 +152,30 @@ class Job(Base):
     lease_owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Budget(Base):
+    """A sum that jobs share. One that was taken away stays, for the jobs that belonged to it."""
+
+    __tablename__ = "budgets"
+    __table_args__ = (
+        CheckConstraint("every IN ('day','week','month')", name="every"),
+        CheckConstraint("micros > 0", name="micros"),
+        Index(
+            "uq_budgets_name",
+            "name",
+            unique=True,
+            sqlite_where=text("removed_at IS NULL"),
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    micros: Mapped[int] = mapped_column(BigInteger)
+    every: Mapped[str | None] = mapped_column(String(10))  # when it is whole again; never
+    created_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
 
 
 class Attempt(Base):
@@ -238,7 +271,9 @@ class Instance(Base):
     uuid: Mapped[str | None] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(12))
     product: Mapped[str | None] = mapped_column(Text)
-    price: Mapped[int | None] = mapped_column(BigInteger)  # micro-dollars an hour
+    price: Mapped[int | None] = mapped_column(BigInteger)  # micro-dollars an hour, now and after a coupon
+    full_price: Mapped[int | None] = mapped_column(BigInteger)  # the same before one
+    prices: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # see sightings.keep_price
     minimum_minutes: Mapped[int] = mapped_column(default=0)  # the least that is billed, as it was set then
     expires_at: Mapped[datetime]
     requested_at: Mapped[datetime | None]
@@ -276,6 +311,7 @@ class JobEvent(Base):
     reason: Mapped[str | None] = mapped_column(String(30))
     detail: Mapped[str | None] = mapped_column(Text)
     who: Mapped[str] = mapped_column(String(12))
+    budget_charged: Mapped[int | None] = mapped_column(BigInteger)  # what the job takes from here on
 
 
 class LogChunk(Base):

@@ -21,7 +21,8 @@ MICROS_PER_USD = 1_000_000
 LARGEST_USD = 1_000_000
 
 GRACE_SECONDS = 30
-"""Between TERM and KILL."""
+"""Between TERM and KILL, where a job names no other."""
+LONGEST_GRACE_SECONDS = 3600
 SEAL_SECONDS = 10
 """To fetch the end of the log."""
 TERMINATE_SECONDS = 20
@@ -29,8 +30,6 @@ TERMINATE_SECONDS = 20
 GUARD_SECONDS = 10
 """Of those, how long before its expiry a machine ends itself: its order and its call take a while. Whoever
 serves has asked for its end by then."""
-ENDING_SECONDS = GRACE_SECONDS + SEAL_SECONDS + TERMINATE_SECONDS
-"""What an ending takes, reserved before an instance's expiry."""
 LEAST_OUTPUTS_SECONDS = 60
 """The least that is reserved for outputs, where there are any; else it is a tenth of what is left."""
 LEAST_SECONDS = 60
@@ -108,6 +107,11 @@ def to_decimal(micros: Micros) -> Decimal:
     return Decimal(micros).scaleb(-6, Context(prec=60))
 
 
+def ending_seconds(grace_seconds: int) -> int:
+    """What an ending takes, reserved before an instance's expiry: TERM, KILL, the log, the machine's end."""
+    return grace_seconds + SEAL_SECONDS + TERMINATE_SECONDS
+
+
 def started_minutes(start: datetime, end: datetime, minimum: int = 0) -> int:
     """Billed minutes from *start* to *end*: each started one whole, at least one and at least *minimum*."""
     return max(1, minimum, -(-(end - start) // _MINUTE))
@@ -139,6 +143,17 @@ def affordable_minutes(remaining_micros: Micros, price_micros_per_hour: int) -> 
     return max(0, remaining_micros * 60 // price_micros_per_hour)
 
 
+def too_dear(price: Micros | None, max_price: Micros | None) -> bool:
+    """Whether a price an hour is above the most that one pays; a price that is not known is not."""
+    return price is not None and max_price is not None and price > max_price
+
+
+def dearer(what: str, price: Micros | None, max_price: Micros | None) -> str:
+    """That a price is too much, as a clause."""
+    most = format_usd(max_price or 0)
+    return f"{what} costs ${format_usd(price or 0)} an hour, more than its max-price of ${most}"
+
+
 def paid_until(requested_at: datetime, remaining_micros: Micros, price_micros_per_hour: int) -> datetime:
     """The last second whose started minutes, counted from *requested_at*, fit into *remaining_micros*.
 
@@ -150,20 +165,28 @@ def paid_until(requested_at: datetime, remaining_micros: Micros, price_micros_pe
 
 
 def too_little(
-    remaining_micros: Micros, price_micros_per_hour: int, minimum_minutes: int = 0, *, outputs: bool = False
+    remaining_micros: Micros,
+    price_micros_per_hour: int,
+    minimum_minutes: int = 0,
+    *,
+    grace_seconds: int = GRACE_SECONDS,
+    outputs: bool = False,
 ) -> bool:
     """Whether *remaining_micros* pay neither for the billed minimum nor for a command of LEAST_SECONDS.
 
     Raises ValueError where the price is not positive.
     """
-    least = least_minutes(minimum_minutes, outputs=outputs)
+    least = least_minutes(minimum_minutes, grace_seconds=grace_seconds, outputs=outputs)
     return affordable_minutes(remaining_micros, price_micros_per_hour) < least
 
 
-def least_minutes(minimum_minutes: int = 0, *, outputs: bool = False) -> int:
+def least_minutes(
+    minimum_minutes: int = 0, *, grace_seconds: int = GRACE_SECONDS, outputs: bool = False
+) -> int:
     """How many minutes a ceiling must pay for, so that it is not refused; *outputs*: if there are any."""
-    ending = ENDING_SECONDS + (LEAST_OUTPUTS_SECONDS if outputs else 0)
-    return max(minimum_minutes, -(-(LEAST_SECONDS + ending + 1) // 60))
+    ending = ending_seconds(grace_seconds) + (LEAST_OUTPUTS_SECONDS if outputs else 0)
+    # The last second of the last minute is not paid for, and an expiry is rounded down to a whole one.
+    return max(minimum_minutes, -(-(LEAST_SECONDS + ending + 2) // 60))
 
 
 def outputs_seconds(remaining_micros: Micros, price_micros_per_hour: int, by_time_seconds: int) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs import money
-from jobs.views import AttemptView, JobView
+from jobs.views import AttemptView, JobView, Share
 
 
 def job_json(view: JobView) -> dict[str, Any]:
@@ -28,6 +28,12 @@ def job_json(view: JobView) -> dict[str, Any]:
         "max_cost_source": view.max_cost_source,
         "max_runtime_seconds": view.max_runtime,
         "max_runtime_source": view.max_runtime_source,
+        "max_price_usd_per_hour": usd(view.max_price),
+        "coupon": view.coupon,
+        "budget": view.budget,
+        "reserved_usd": usd(view.reserved),
+        "grace_seconds": view.grace,
+        "idle_timeout_seconds": view.idle_timeout,
         "retries": view.retries,
         "retry_on": list(view.retry_on),
         "workdir": None if view.workdir is None else dict(view.workdir),
@@ -43,11 +49,54 @@ def job_json(view: JobView) -> dict[str, Any]:
     }
 
 
+def receipt_json(view: JobView) -> dict[str, Any]:
+    """What a job has cost, and for what: exact, so that the parts add up to the whole.
+
+    ``failures_usd``: attempts that failed, and strays; ``overrun_usd``: what is above the ceiling.
+    """
+    return {
+        "id": view.id,
+        "name": view.name,
+        "state": view.state.value,
+        "reason": view.reason,
+        "attempts": [_receipt_of(attempt) for attempt in view.attempts],
+        "strays": _share_json(view.strays),
+        "failures_usd": money.format_usd(view.failures),
+        "cost_usd": money.format_usd(view.cost),
+        "cost_estimated": any(attempt.cost_estimated for attempt in view.attempts),
+        "max_cost_usd": money.format_usd(view.max_cost),
+        "max_cost_source": view.max_cost_source,
+        "budget": view.budget,
+        "overrun_usd": money.format_usd(view.overrun),
+    }
+
+
+def _receipt_of(view: AttemptView) -> dict[str, Any]:
+    return {
+        "number": view.number,
+        "product": view.product,
+        "outcome": view.outcome,
+        "exit_code": view.exit_code,
+        "instance_uuid": view.instance_uuid,
+        "full_price_usd_per_hour": usd(view.full_price),
+        "price_usd_per_hour": usd(view.price),
+        "phases": {name: _share_json(share) for name, share in view.phases.items()},
+        "minutes": view.minutes,
+        "cost_usd": money.format_usd(view.cost),
+        "cost_estimated": view.cost_estimated,
+    }
+
+
+def _share_json(share: Share) -> dict[str, Any]:
+    return {"minutes": share.minutes, "cost_usd": money.format_usd(share.cost)}
+
+
 def _attempt_json(view: AttemptView) -> dict[str, Any]:
     return {
         "number": view.number,
         "product": view.product,
         "price_usd_per_hour": usd(view.price),
+        "full_price_usd_per_hour": usd(view.full_price),
         "instance_uuid": view.instance_uuid,
         "instance_name": view.instance_name,
         "deployed_at": time_text(view.deployed_at),

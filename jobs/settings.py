@@ -34,6 +34,7 @@ JOB_KEYS = frozenset(
     {
         *("gpu", "image", "max_cost", "max_runtime", "name", "env", "retries", "retry_on", "cheapest"),
         *("workdir", "setup", "output", "sync_every"),
+        *("max_price", "coupon", "budget", "grace", "idle_timeout"),
     }
 )
 """What may stand in a working folder's ``runner.toml``."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from jobs.errors import InvalidJob
-from jobs.money import Micros, parse_usd
+from jobs.money import GRACE_SECONDS, LONGEST_GRACE_SECONDS, Micros, parse_usd
 from jobs.secrets import from_environment
 from jobs.settings import Settings
 from jobs.values import Secret, parse_duration, shown
@@ -28,6 +28,9 @@ LONGEST_WORD = 128 * 1024 - 1
 LARGEST_ENV = 1024 * 1024
 LONGEST_NAME = 100
 LONGEST_KEY = 200
+LONGEST_COUPON = 100
+LEAST_IDLE = 10
+"""Seconds: for less nobody looks often enough to tell a pause from the end of work."""
 MOST_RETRIES = 100
 MOST_OUTPUTS = 100
 MOST_PRODUCTS = 20
@@ -36,6 +39,7 @@ RETRIABLE = ("lost", "exit_code")
 """Why a command that was started may be tried again. What failed before its start is so by itself."""
 
 _PRODUCT = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_BUDGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPORT = re.compile(r"^export[ \t]+(?=[A-Za-z_])")
 
@@ -49,6 +53,11 @@ class JobSpec(TypedDict, total=False):
     name: str | None
     max_cost: int | str | Decimal | float | None
     max_runtime: str | int | timedelta | None
+    max_price: int | str | Decimal | float | None
+    budget: str | None
+    coupon: str | None
+    grace: str | int | timedelta | None
+    idle_timeout: str | int | timedelta | None
     image: str | None
     env: Mapping[str, str] | None
     secret: Mapping[str, str] | Sequence[str] | None
@@ -84,7 +93,9 @@ class Packed:
 
 @dataclass(frozen=True)
 class Spec:
-    """A valid job. Money in micro-dollars, ``max_runtime`` in seconds; a ``str`` is a shell command line.
+    """A valid job. Money in micro-dollars, durations in seconds; a ``str`` is a shell command line.
+
+    ``max_price``: micro-dollars an hour; ``grace``: from TERM to KILL.
 
     ``products`` are tried in their order, or with ``cheapest`` the cheapest first; none: all that have GPUs.
     ``max_cost_source`` and ``max_runtime_source`` say where each ceiling comes from.
@@ -107,6 +118,11 @@ class Spec:
     outputs: tuple[str, ...] = ()
     sync_every: int | None = None
     cheapest: bool = False
+    max_price: Micros | None = None
+    budget: str | None = None
+    coupon: str | None = None
+    grace: int = GRACE_SECONDS
+    idle_timeout: int | None = None
     folder: str | None = None
     """The folder that becomes ``workdir`` once it is packed."""
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
@@ -115,6 +131,11 @@ class Spec:
     def command_text(self) -> str:
         """The command as a person would type it."""
         return self.command if isinstance(self.command, str) else shlex.join(self.command)
+
+    @property
+    def with_outputs(self) -> bool:
+        """Whether files are to come back."""
+        return bool(self.outputs)
 
     @property
     def upload(self) -> Begun | None:
@@ -164,6 +185,11 @@ def validate(
         max_runtime_source=runtime_source
         if max_runtime is not None
         else settings.sources.get("default_max_runtime", "default"),
+        max_price=_max_price(*reader.get("max_price")),
+        coupon=_coupon(*reader.get("coupon")),
+        budget=_budget(*reader.get("budget")),
+        idle_timeout=_idle_timeout(*reader.get("idle_timeout")),
+        grace=_grace(*reader.get("grace")),
         key=_printable(*reader.get("key"), LONGEST_KEY),
         retries=_retries(*reader.get("retries")),
         retry_on=_retry_on(*reader.get("retry_on")),
@@ -356,6 +382,40 @@ def _check_variable(name: object, value: object, what: str) -> None:
             f"{what}: the value of {name} is 128 KiB or longer, and Linux starts no program with such a one; "
             "pass it in a file."
         )
+
+
+def _max_price(value: Any, what: str) -> Micros | None:
+    return None if value is None else parse_usd(value, what)
+
+
+def _coupon(value: object, what: str) -> str | None:
+    code = _printable(value, what, LONGEST_COUPON)
+    if code is not None and " " in code:
+        raise InvalidJob(f"{what} must be the code of a coupon, without spaces, not {shown(value)}.")
+    return code
+
+
+def _budget(value: object, what: str) -> str | None:
+    return None if value is None else budget_name(value, what)
+
+
+def budget_name(value: object, what: str) -> str:
+    """The name of a budget. Raises InvalidJob."""
+    if not isinstance(value, str) or not _BUDGET.fullmatch(value):
+        raise InvalidJob(
+            f"{what} must be a budget's name: 1 to 64 letters, digits, '.', '_' or '-', not {shown(value)}."
+        )
+    return value
+
+
+def _grace(value: Any, what: str) -> int:
+    if value is None:
+        return GRACE_SECONDS
+    return parse_duration(value, what, most=LONGEST_GRACE_SECONDS)
+
+
+def _idle_timeout(value: Any, what: str) -> int | None:
+    return None if value is None else parse_duration(value, what, least=LEAST_IDLE)
 
 
 def _retries(value: object, what: str) -> int:

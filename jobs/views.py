@@ -11,9 +11,18 @@ from jobs.states import FINAL, State
 
 
 @dataclass(frozen=True)
-class AttemptView:
-    """One try. ``cost`` is in micro-dollars; ``price`` in micro-dollars an hour; None is unknown.
+class Share:
+    """A part of what a job has cost: billed minutes, and micro-dollars."""
 
+    minutes: int
+    cost: int
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """One try. ``cost`` is in micro-dollars; prices in micro-dollars an hour; None is unknown.
+
+    ``price`` is what is charged, ``full_price`` that before a coupon. ``phases``: what the cost was for.
     ``outputs``: the tree that has come back; ``outputs_state``: ``files``, ``bytes``, whether that is all
     (``over``, ``complete``), and a ``note``; ``transfer``: ``what`` comes or goes, ``bytes`` ``of`` how many.
     """
@@ -26,6 +35,7 @@ class AttemptView:
     exit_code: int | None
     product: str
     price: int | None
+    full_price: int | None
     instance_uuid: str | None
     instance_name: str
     instance_state: str
@@ -37,6 +47,7 @@ class AttemptView:
     cost: int
     cost_estimated: bool
     minutes: int
+    phases: Mapping[str, Share]
     expires_at: datetime
     deadline_at: datetime | None
     log_bytes: int
@@ -50,6 +61,11 @@ class AttemptView:
     transfer: Mapping[str, Any] | None
 
     @property
+    def failed(self) -> bool:
+        """Whether it is over, and not by its command's success."""
+        return self.outcome is not None and (self.outcome, self.exit_code) != ("exit_code", 0)
+
+    @property
     def ends_itself_at(self) -> datetime | None:
         """When its machine is to end itself; None where it does not."""
         at = None if self.guard is None else self.guard.get("at")
@@ -58,7 +74,10 @@ class AttemptView:
 
 @dataclass(frozen=True)
 class JobView:
-    """One job. Money is in micro-dollars, ``max_runtime`` in seconds; times are aware, in UTC."""
+    """One job. Money is in micro-dollars, durations in seconds; times are aware, in UTC.
+
+    What its attempts and its strays have cost adds up to ``cost``. ``max_price``: micro-dollars an hour.
+    """
 
     id: str
     name: str | None
@@ -75,6 +94,12 @@ class JobView:
     max_cost_source: str
     max_runtime: int
     max_runtime_source: str
+    max_price: int | None
+    coupon: str | None
+    budget: str | None
+    reserved: int | None  # of its budget, while it is not final
+    grace: int
+    idle_timeout: int | None
     retries: int
     retry_on: tuple[str, ...]
     workdir: Mapping[str, int] | None
@@ -87,7 +112,18 @@ class JobView:
     finished_at: datetime | None
     since: datetime
     attempts: tuple[AttemptView, ...]
+    strays: Share  # what was rented for it beside its attempts
     secrets: tuple[str, ...] = ()  # their names
+
+    @property
+    def failures(self) -> int:
+        """What did not lead to its success: attempts that failed, and strays."""
+        return self.strays.cost + sum(attempt.cost for attempt in self.attempts if attempt.failed)
+
+    @property
+    def overrun(self) -> int:
+        """By how much it has cost more than its ceiling."""
+        return max(0, self.cost - self.max_cost)
 
     @property
     def final(self) -> bool:

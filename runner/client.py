@@ -63,6 +63,11 @@ class Options(TypedDict, total=False):
     name: str | None
     max_cost: int | str | Decimal | float
     max_runtime: str | int | timedelta
+    max_price: int | str | Decimal | float
+    coupon: str
+    budget: str
+    grace: str | int | timedelta
+    idle_timeout: str | int | timedelta
     image: str
     env: Mapping[str, str]
     secret: Mapping[str, str] | Sequence[str]

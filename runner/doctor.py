@@ -303,7 +303,8 @@ def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
         if name is not None and listing.date.timestamp() > name.expires_at:
             wrong.append(f"{instance.name} ({uuid}) is past its expiry; `runner reap` ends it")
         price = instance.price_micros_per_hour
-        if row is not None and price is not None and row.price is not None and price != row.price:
+        told = instance.price_is_final or row is None or not (row.prices or {}).get("final")
+        if row is not None and told and price is not None and row.price is not None and price != row.price:
             wrong.append(
                 f"{instance.name}: metered at ${money.format_usd(row.price)}/h, "
                 f"listed at ${money.format_usd(price)}/h"

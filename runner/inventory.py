@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from jobs.errors import ApiError, InvalidToken
 from jobs.settings import Settings
 from jobs.spec import Spec
 from jobs.store import catalog
-from jobs.store.catalog import Image, Offer
+from jobs.store.catalog import Coupon, Image, Offer
 from jobs.store.database import Database
+
+if TYPE_CHECKING:
+    from workers.cloud.client import Cloud
 
 log = logging.getLogger(__name__)
 
@@ -65,16 +69,39 @@ def known(db: Database, settings: Settings, specs: Sequence[Spec]) -> Known:
     return _kept(db)
 
 
+def coupons(db: Database, settings: Settings, codes: Collection[str]) -> dict[str, Coupon]:
+    """What these coupons give, as far as the API tells now. Raises InvalidToken."""
+    if not codes or settings.api_token is None:
+        return {}
+    from workers.steps import inventory
+
+    found: dict[str, Coupon] = {}
+    try:
+        with _cloud(db, settings) as cloud:
+            for code in codes:
+                found[code] = inventory.coupon(db, cloud, code, SECONDS)
+    except InvalidToken:
+        raise
+    except ApiError as error:
+        log.info("a coupon was not checked: %s", error)
+    return found
+
+
 def refresh(db: Database, settings: Settings, deadline_s: float) -> None:
     """Ask the API for products and images, each for *deadline_s* seconds at most. Raises ApiError."""
-    from workers.cloud.client import Cloud
     from workers.steps import inventory
+
+    with _cloud(db, settings) as cloud:
+        inventory.list_offers(db, cloud, deadline_s)
+        inventory.list_images(db, cloud, deadline_s)
+
+
+def _cloud(db: Database, settings: Settings) -> Cloud:
+    from workers.cloud.client import Cloud
     from workers.steps.gate import DatabaseGate
 
     gate = DatabaseGate(db, threading.Event(), settings.api_rate)
-    with Cloud(settings.api_url, settings.required_token(), gate=gate) as cloud:
-        inventory.list_offers(db, cloud, deadline_s)
-        inventory.list_images(db, cloud, deadline_s)
+    return Cloud(settings.api_url, settings.required_token(), gate=gate)
 
 
 def _kept(db: Database) -> Known:

@@ -22,7 +22,6 @@ __all__ = [
     "outputs_text",
     "products_text",
     "receipt_line",
-    "receipt_rows",
     "span",
     "state_text",
     "time_text",
@@ -125,20 +124,6 @@ def receipt_line(view: JobView) -> str:
     )
 
 
-def receipt_rows(view: JobView) -> list[tuple[str, str, str, str, str]]:
-    """The receipt as a table: attempt, product, price an hour, minutes, cost."""
-    return [
-        (
-            f"{attempt.number} ({attempt.outcome or attempt.state})",
-            attempt.product,
-            "unknown" if attempt.price is None else f"${money.format_usd(attempt.price)}/h",
-            f"{attempt.minutes} min",
-            f"${money.format_cost(attempt.cost)}" + (" (estimated)" if attempt.cost_estimated else ""),
-        )
-        for attempt in view.attempts
-    ]
-
-
 def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
     """What `show` begins with: labels and values."""
     last = view.attempts[-1] if view.attempts else None
@@ -158,6 +143,11 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
         ("exit code", "-" if view.exit_code is None else str(view.exit_code)),
         ("ceiling", f"${money.format_usd(view.max_cost)} ({view.max_cost_source})"),
         ("max runtime", f"{span(view.max_runtime)} ({view.max_runtime_source})"),
+        *([("max price", f"${usd(view.max_price)} an hour")] if view.max_price is not None else []),
+        *([("coupon", view.coupon)] if view.coupon is not None else []),
+        *([("budget", _budget(view))] if view.budget is not None else []),
+        *([("grace", span(view.grace))] if view.grace != money.GRACE_SECONDS else []),
+        *([("idle timeout", span(view.idle_timeout))] if view.idle_timeout is not None else []),
         ("retries", f"{view.retries} ({', '.join(view.retry_on)})" if view.retries else "0"),
         *_files(view),
         *([("secrets", ", ".join(view.secrets))] if view.secrets else []),
@@ -189,6 +179,12 @@ def facts(view: JobView, now: datetime) -> list[tuple[str, str]]:
                 ("leak", "suspected: the machine should be gone and is not; it is terminated again and again")
             )
     return rows
+
+
+def _budget(view: JobView) -> str:
+    if view.reserved is None:
+        return view.budget or ""
+    return f"{view.budget}, of which ${money.format_usd(view.reserved)} are reserved for it"
 
 
 def _reached(view: JobView, last: AttemptView) -> list[tuple[str, str]]:

@@ -318,4 +318,6 @@ def _sighting(instance: Instance) -> Sighting:
         username=instance.username,
         product=instance.product,
         price=instance.price_micros_per_hour,
+        full_price=instance.full_price_micros_per_hour,
+        final=instance.price_is_final,
     )

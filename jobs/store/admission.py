@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from jobs import ids, meter
-from jobs.models import Attempt, Installation, Instance, Job
+from jobs import ids
+from jobs.models import Attempt, Instance, Job
 from jobs.states import Event, State
-from jobs.store import leases, limits
+from jobs.store import budgets, costs, leases, limits
+from jobs.store.budgets import Lacks
 from jobs.store.database import Database
 from jobs.store.transitions import AttemptLease, Change, JobLease, Stale, move
 
@@ -26,15 +27,16 @@ SEATED = (State.DEPLOYING.value, State.BOOTING.value, State.RUNNING.value)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be rented, and until when. ``price``: micro-dollars an hour.
+    """What is to be rented, and until when. Prices in micro-dollars an hour, ``full_price`` before a coupon.
 
     ``minimum_minutes``: what is billed at least. It is kept with the instance, for all who read its costs.
-    ``outputs_seconds``: what is reserved for its outputs before it expires; ``instead``: why it is not an
-    earlier one of the job's products.
+    ``most``: what the job can cost at most, in micro-dollars. ``outputs_seconds``: what is reserved for its
+    outputs before it expires; ``instead``: why it is not an earlier one of the job's products.
     """
 
     product: str
     price: int
+    full_price: int
     image_id: int
     key_fields: str
     fleet: str
@@ -42,6 +44,7 @@ class Plan:
     boot_deadline_at: datetime
     protocol: int
     minimum_minutes: int
+    most: int
     outputs_seconds: int = 0
     instead: str | None = None
 
@@ -72,7 +75,10 @@ class Full:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A queued job as admission sees it. ``spent``: micro-dollars of its earlier attempts."""
+    """A queued job as admission sees it. ``left``: what it may still spend, in micro-dollars.
+
+    ``max_price``: micro-dollars an hour; ``grace``: seconds.
+    """
 
     job_id: str
     products: tuple[str, ...]
@@ -81,8 +87,12 @@ class Candidate:
     image: str
     max_cost: int
     max_runtime: int
+    max_price: int | None
+    coupon: str | None
+    grace: int
     with_outputs: bool
-    spent: int
+    retries: int
+    left: int
     waits: int
     cancel_requested: bool
     secrets: str | None = field(default=None, repr=False)
@@ -103,24 +113,25 @@ def candidate(db: Database, job_id: str) -> Candidate | None:
             job.image,
             job.max_cost,
             job.max_runtime,
+            job.max_price,
+            job.coupon,
+            job.grace,
             bool(job.outputs),
-            spent(session, now, job_id),
+            job.retries,
+            costs.left(session, now, job),
             job.waits,
             job.cancel_requested_at is not None,
             job.secrets,
         )
 
 
-def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits) -> Admitted | Full:
-    """Commit the intent and its reservations; or say why there is no room.
+def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits) -> Admitted | Full | Lacks:
+    """Commit the intent and its reservations; or say why there is no room, or no money.
 
     Raises Stale where the job is not the caller's any more or was cancelled meanwhile.
     """
     with db.write() as session:
-        # One admission at a time: what it counts must not grow before it commits.
-        installation = session.execute(
-            select(Installation.installation_id).where(Installation.id == 1).with_for_update()
-        ).scalar_one()
+        installation = leases.one_admission(session)
         now = db.now(session)
         full = _no_room(session, now, plan, bounds)
         if full is not None:
@@ -129,6 +140,9 @@ def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits
         ours = job.state == State.QUEUED and (job.lease_owner, job.fence) == (lease.owner, lease.fence)
         if not ours or job.cancel_requested_at is not None:
             raise Stale
+        taken = budgets.take(session, now, job, plan.most)
+        if isinstance(taken, Lacks):
+            return taken
         made = session.execute(
             select(func.coalesce(func.max(Attempt.number), 0)).where(Attempt.job_id == job_id)
         ).scalar_one()
@@ -162,6 +176,7 @@ def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits
                 state="intended",
                 product=plan.product,
                 price=plan.price,
+                full_price=plan.full_price,
                 minimum_minutes=plan.minimum_minutes,
                 expires_at=plan.expires_at,
             )
@@ -175,7 +190,9 @@ def admit(db: Database, job_id: str, lease: JobLease, plan: Plan, bounds: Limits
             state=State.QUEUED,
             attempt_id=attempt_id,
             guard=lease,
-            change=Change(None, " · ".join(filter(None, (f"renting {plan.product}", plan.instead)))),
+            change=Change(
+                None, " · ".join(filter(None, (f"renting {plan.product}", plan.instead))), job=taken
+            ),
         )
     return Admitted(attempt_id, AttemptLease(lease.owner, 1), name)
 
@@ -189,10 +206,11 @@ def wait(
     detail: str,
     pause: timedelta,
     product: str | None = None,
+    need: int | None = None,
 ) -> bool:
     """Leave a job queued, with its reason, for at least *pause*; remember where *product* is out of stock.
 
-    Returns whether the reason is news.
+    *need*: what its budget lacks, in micro-dollars. Returns whether the reason is news.
     """
     with db.write() as session:
         now = db.now(session)
@@ -200,7 +218,7 @@ def wait(
         if product is not None:
             limits.block(session, now, limits.stock(product), until)
         same = session.execute(select(Job.reason, Job.detail, Job.waits).where(Job.id == job_id)).one()
-        values = {"not_before": until, "waits": same.waits + 1}
+        values = {"not_before": until, "waits": same.waits + 1, "budget_need": need}
         if (same.reason, same.detail) == (reason, detail):  # no news: nothing for the job's history
             changed = session.execute(
                 update(Job)
@@ -241,16 +259,6 @@ def refuse(db: Database, job_id: str, lease: JobLease, event: Event, reason: str
             guard=lease,
             change=Change(reason, detail),
         )
-
-
-def spent(session: Session, now: datetime, job_id: str, *, but: int | None = None) -> int:
-    """What all that was, or may have been, rented for a job has cost, strays included: micro-dollars.
-
-    *but*: the id of an instance that is not counted.
-    """
-    rented = Instance.state.not_in(meter.UNCHARGED)
-    rows = session.execute(select(Instance).where(Instance.job_id == job_id, rented)).scalars()
-    return meter.total(meter.charge(row, now) for row in rows if row.id != but)
 
 
 def room(session: Session, now: datetime, bounds: Limits) -> int:

@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs import money
+from jobs import meter, money
 from jobs.models import Attempt, Instance, Job
 from jobs.states import CAUSES, LIVE, Event, State
-from jobs.store import admission, doom, limits
+from jobs.store import budgets, costs, doom, limits
 from jobs.store.database import Database, concern
 from jobs.store.leases import LEASE
 from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
@@ -27,7 +27,9 @@ from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
 class Work:
     """All that a holder needs to know of an attempt, its job and its instance.
 
-    ``max_cost``, and ``spent`` by the job's other instances, in micro-dollars; ``price`` in those an hour.
+    ``ceiling`` in micro-dollars; ``budget``: whether that is what it took of its budget; prices in those an
+    hour. ``paid_until``: the last second that the ceiling pays for, after what the job's other instances cost
+    and by this one's prices so far.
     ``workdir``, ``outputs``, ``outputs_part`` and ``resumes`` are keys of trees in the artifact store; the
     last is what an earlier attempt of the job left. ``fallbacks``: the other products that the job takes, or
     None where it takes any.
@@ -41,8 +43,12 @@ class Work:
     command: str | tuple[str, ...]
     env: dict[str, str]
     max_runtime: int
-    max_cost: int
-    spent: int
+    grace: int
+    idle_timeout: int | None
+    ceiling: int
+    budget: bool
+    max_price: int | None
+    coupon: str | None
     product: str
     fallbacks: tuple[str, ...] | None
     image_id: int
@@ -75,7 +81,8 @@ class Work:
     instance_state: str
     uuid: str | None
     price: int | None
-    requested_at: datetime | None
+    full_price: int | None
+    paid_until: datetime | None
     expires_at: datetime
     ready: bool
     host: str | None
@@ -113,6 +120,7 @@ def load(db: Database, attempt_id: str) -> Work | None:
             return None
         attempt, job, instance = row
         command = job.command
+        left = costs.left(session, db.now(session), job, but=instance.id)
         return Work(
             attempt_id=attempt.id,
             job_id=job.id,
@@ -122,8 +130,12 @@ def load(db: Database, attempt_id: str) -> Work | None:
             command=command["shell"] if "shell" in command else tuple(command["argv"]),
             env=dict(job.env),
             max_runtime=job.max_runtime,
-            max_cost=job.max_cost,
-            spent=admission.spent(session, db.now(session), job.id, but=instance.id),
+            grace=job.grace,
+            idle_timeout=job.idle_timeout,
+            ceiling=costs.ceiling(job),
+            budget=costs.ceiling(job) < job.max_cost,
+            max_price=job.max_price,
+            coupon=job.coupon,
             product=attempt.product,
             fallbacks=fallbacks(job, attempt.product),
             image_id=attempt.image_id,
@@ -156,7 +168,8 @@ def load(db: Database, attempt_id: str) -> Work | None:
             instance_state=instance.state,
             uuid=instance.uuid,
             price=instance.price,
-            requested_at=instance.requested_at,
+            full_price=instance.full_price,
+            paid_until=meter.paid_until(instance, left),
             expires_at=instance.expires_at,
             ready=instance.ready,
             host=instance.host,
@@ -245,6 +258,7 @@ def deploy_void(
     with db.write() as session:
         now = db.now(session)
         job: dict[str, Any] = {"not_before": now + pause, "waits": Job.waits + 1}
+        job |= budgets.given_back(work.number)
         if event in (Event.NO_CAPACITY, Event.IMAGE_REFUSED) and work.fallbacks != ():
             job["not_before"] = now
         if event is Event.IMAGE_REFUSED:
@@ -280,13 +294,25 @@ def pin(db: Database, work: Work, lease: AttemptLease, host_key: str, check: str
         write(session, work, lease, State.BOOTING, host_key=host_key, host_key_check=check)
 
 
-def order_go(db: Database, work: Work, lease: AttemptLease, deadline_at: datetime, cause: str) -> datetime:
-    """Commit that the command is about to be started: from here on the attempt counts as started."""
+def order_go(
+    db: Database, work: Work, lease: AttemptLease, deadline_at: datetime, cause: str
+) -> tuple[datetime, datetime, str]:
+    """Commit that the command is about to be started: from here on the attempt counts as started.
+
+    Returns when that was, and the deadline with its cause: an earlier one than asked for, where the machine
+    has become dearer meanwhile.
+    """
     with db.write() as session:
         now = db.now(session)
         cancelled = session.execute(select(Job.cancel_requested_at).where(Job.id == work.job_id)).scalar()
         if cancelled is not None:
             raise Stale
+        expires_at = session.execute(
+            select(Instance.expires_at).where(Instance.attempt_id == work.attempt_id)
+        ).scalar_one()
+        last = expires_at - timedelta(seconds=money.ending_seconds(work.grace) + work.outputs_seconds)
+        if last < deadline_at:
+            deadline_at, cause = last, "max_cost"
         write(
             session,
             work,
@@ -296,7 +322,7 @@ def order_go(db: Database, work: Work, lease: AttemptLease, deadline_at: datetim
             deadline_at=deadline_at,
             deadline_cause=cause,
         )
-        return now
+        return now, deadline_at, cause
 
 
 def started(db: Database, work: Work, lease: AttemptLease) -> None:

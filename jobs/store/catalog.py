@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
 
+from jobs.money import discounted
 from jobs.store import limits
 from jobs.store.database import Database
 
@@ -17,7 +19,7 @@ PRICES_HOLD = timedelta(minutes=10)
 class Offer:
     """One product. ``price``: micro-dollars an hour; None, like a ``capacity`` of None, is not known.
 
-    ``spot``: its machines may be taken away with little notice.
+    ``spot``: its machines may be taken away with little notice. ``full_price``: before a coupon, if any.
     """
 
     name: str
@@ -25,6 +27,67 @@ class Offer:
     capacity: int | None
     gpus: int
     spot: bool = False
+    full_price: int | None = None
+
+
+@dataclass(frozen=True)
+class Coupon:
+    """What a coupon gives. ``products``: those that it is valid for, and none where nobody knows of it.
+
+    ``fraction``: what is taken off, from 0 to 1, as decimal text. None is not known, of it and of ``until``.
+    """
+
+    code: str
+    fraction: str | None
+    products: tuple[str, ...]
+    until: datetime | None
+
+    def refused(self, now: datetime, products: Iterable[str] = ()) -> str | None:
+        """Why it is of no use, for any of *products* where there are any, as a sentence; None where it is."""
+        named = ", ".join(self.products)
+        wanted = list(products)
+        if not self.products:
+            return f"there is no coupon {self.code!r} that is valid for anything"
+        if self.until is not None and self.until <= now:
+            return f"the coupon {self.code!r} was valid until {self.until:%Y-%m-%d %H:%M} UTC"
+        if self.fraction is not None and Decimal(self.fraction) == 0:
+            return f"the coupon {self.code!r} takes nothing off"
+        if wanted and not set(wanted) & set(self.products):
+            return f"the coupon {self.code!r} is not valid for {', '.join(wanted)}; it is for {named}"
+        return None
+
+    def of(self, offers: Mapping[str, Offer]) -> dict[str, Offer]:
+        """The offers that it is valid for, at what is charged with it."""
+        return {name: self._off(offers[name]) for name in self.products if name in offers}
+
+    def _off(self, offer: Offer) -> Offer:
+        if offer.price is None or self.fraction is None:
+            return offer
+        return replace(offer, price=discounted(offer.price, Decimal(self.fraction)), full_price=offer.price)
+
+
+def keep_coupon(db: Database, coupon: Coupon) -> None:
+    """Keep what the API has just said of a coupon."""
+    until = None if coupon.until is None else coupon.until.isoformat()
+    limits.remember(db, _coupon_key(coupon.code), {**asdict(coupon), "until": until})
+
+
+def coupon(db: Database, code: str) -> tuple[Coupon, timedelta] | None:
+    """A coupon, and how long ago the API told of it; None where nobody ever asked."""
+    kept = limits.recall(db, _coupon_key(code))
+    if kept is None:
+        return None
+    until = kept[0]["until"]
+    value = {
+        **kept[0],
+        "products": tuple(kept[0]["products"]),
+        "until": None if until is None else datetime.fromisoformat(until),
+    }
+    return Coupon(**value), kept[1]
+
+
+def _coupon_key(code: str) -> str:
+    return f"coupon:{code}"
 
 
 def choices(products: Iterable[str], offers: Mapping[str, Offer], *, cheapest: bool) -> list[str]:
@@ -62,7 +125,9 @@ class Image:
 
 def keep(db: Database, offers: Iterable[Offer]) -> None:
     """Keep the inventory that the API has just listed."""
-    products = [asdict(offer) for offer in offers]
+    products = [{**asdict(offer)} for offer in offers]
+    for product in products:
+        product.pop("full_price")
     # Beside them: workers of before read each product whole, and know no more than they did.
     spot = [product["name"] for product in products if product.pop("spot")]
     limits.remember(db, "inventory", {"products": products, "spot": spot})

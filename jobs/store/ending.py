@@ -6,6 +6,7 @@ All of it is read from the database and written under the leader's fence; none o
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from sqlalchemy.orm import Session
 from jobs import money
 from jobs.backoff import doubling
 from jobs.errors import DatabaseError
+from jobs.forecast import FREE_RETRIES
 from jobs.models import Attempt, Instance, Job
 from jobs.states import UNREACHABLE_MINUTES, Event, State, final_event
-from jobs.store import admission, attempts, catalog, doom, files, leases, limits, outbox
+from jobs.store import admission, attempts, budgets, catalog, costs, doom, files, leases, limits, outbox
 from jobs.store.admission import Limits
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
@@ -28,18 +30,17 @@ from jobs.subject import about
 
 log = logging.getLogger(__name__)
 
-AFTER_STOP = timedelta(seconds=money.GRACE_SECONDS + money.SEAL_SECONDS)
-"""How long after its deadline or its stop a command may take to end before its machine is taken away."""
+SEAL = timedelta(seconds=money.SEAL_SECONDS)
 HOLDER_FIRST = timedelta(seconds=5)
 """How much longer the leader waits where somebody attends: the attendant may still learn the exit code."""
-ENDING = timedelta(seconds=money.ENDING_SECONDS)
+ENDING = timedelta(seconds=money.ending_seconds(money.GRACE_SECONDS))
+LONGEST_ENDING = timedelta(seconds=money.ending_seconds(money.LONGEST_GRACE_SECONDS))
 UNREACHABLE = timedelta(minutes=UNREACHABLE_MINUTES)
 FRONT = 8
 """How many of a product's waiting jobs are tried again at once."""
-MOST_FREE_RETRIES = 3
-"""Further attempts, by themselves, of a job whose command never started."""
 BAD_BOOTS = 2
 """After so many boots that failed a product is passed over where the job takes another one."""
+DEAR = "waiting_for_price"
 SETTLED = ("gone", "refused", "absent")
 
 
@@ -56,6 +57,11 @@ class Wanted:
     leaks: bool
 
 
+def after_stop(grace: int) -> timedelta:
+    """How long after its deadline or its stop a command may take to end before its machine is taken away."""
+    return timedelta(seconds=grace) + SEAL
+
+
 def enforce(db: Database, lead: Lead, awake_since: datetime | None = None) -> int:
     """End every attempt whose time is over or whose cancel nobody else serves. Returns how many.
 
@@ -63,7 +69,7 @@ def enforce(db: Database, lead: Lead, awake_since: datetime | None = None) -> in
     machine on which a command was started: its end may lie there, and is to be fetched first.
     """
     ended = 0
-    for attempt_id in _overdue(db):
+    for attempt_id in _overdue(db, awake_since):
         with _one(db, attempt_id) as session:
             ended += _end_one(session, db.now(session), lead, attempt_id, awake_since)
     return ended + files.give_up_late(db, lead)
@@ -90,7 +96,7 @@ def settle(db: Database, lead: Lead) -> int:
 
 def wanted(db: Database, bounds: Limits, limit: int = 200) -> Wanted:
     """The doorbells to ring now."""
-    prices = catalog.prices(db) if bounds.max_burn is not None else {}
+    prices = catalog.prices(db)
     with db.read() as session:
         now = db.now(session)
         admit = _to_admit(session, now, bounds, limit, prices)
@@ -154,14 +160,16 @@ def _to_admit(
     A job that cannot be rented for is rung for once, to be told why it waits. After that only the front of
     its product's queue is tried again, and only where there is room and stock: a thousand more cost nothing.
     """
-    told = Job.reason.in_(("waiting_for_slot", "no_capacity")) & Job.cancel_requested_at.is_(None)
+    waits = Job.cancel_requested_at.is_(None)
+    told = Job.reason.in_(("waiting_for_slot", "no_capacity")) & waits
+    known = Job.reason.in_(("waiting_for_slot", "no_capacity", DEAR, budgets.WAITING)) & waits
     queued = and_(
         Job.state == State.QUEUED,
         or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None)),
         leases.free_job(now),
     )
     room = admission.room(session, now, bounds)
-    fresh = select(Job.seq, Job.id).where(queued, or_(Job.reason.is_(None), ~told)).order_by(Job.seq)
+    fresh = select(Job.seq, Job.id).where(queued, or_(Job.reason.is_(None), ~known)).order_by(Job.seq)
     found = [(row[0], row[1]) for row in session.execute(fresh.limit(min(limit, room or limit)))]
     if room:
         product = Job.products[0].as_string()
@@ -174,8 +182,28 @@ def _to_admit(
             waiting = waiting.where(or_(func.json_array_length(Job.products) != 1, product.not_in(hopeless)))
         fronts = waiting.subquery()
         rows = session.execute(select(fronts.c.seq, fronts.c.id).where(fronts.c.place <= FRONT))
-        found = sorted([*found, *((row[0], row[1]) for row in rows)])[: min(limit, room)]
+        found += [(row[0], row[1]) for row in rows]
+        found += _cheap_enough(session, queued & waits, prices)
+        fits, stale = budgets.to_admit(session, now, queued & waits, FRONT)
+        found = [*sorted([*found, *fits]), *stale][: min(limit, room)]
     return [job_id for _, job_id in found]
+
+
+def _cheap_enough(session: Session, queued: Any, prices: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Of the jobs that wait for a price, those for which one of their products is cheap enough by now.
+
+    And the first one of all, whose turn makes that the prices are asked for again.
+    """
+    query = select(Job.seq, Job.id, Job.products, Job.max_price, Job.coupon).where(queued, Job.reason == DEAR)
+    found: list[tuple[int, str]] = []
+    for seq, job_id, products, most, coupon in session.execute(query.order_by(Job.seq)):
+        cheap = any(prices.get(name, math.inf) <= (most or 0) for name in products or prices)
+        # With a coupon it may be cheaper than the inventory says.
+        if cheap or coupon is not None or not found:
+            found.append((seq, job_id))
+        if len(found) > FRONT:
+            break
+    return found
 
 
 @contextmanager
@@ -193,28 +221,38 @@ def _one(db: Database, attempt_id: str) -> Iterator[Session]:
             log.exception("attempt %s cannot be ended; the others are", attempt_id)
 
 
-def _overdue(db: Database) -> list[str]:
+def _overdue(db: Database, awake_since: datetime | None) -> list[str]:
     with db.read() as session:
         now = db.now(session)
         cancelled = Job.cancel_requested_at.is_not(None)
         conditions = or_(
             (Attempt.state == State.BOOTING)
-            & or_(Attempt.boot_deadline_at < now, Instance.expires_at < now + ENDING, cancelled),
+            & or_(
+                Attempt.boot_deadline_at < now,
+                Instance.expires_at < now + ENDING,
+                (Job.grace > money.GRACE_SECONDS) & (Instance.expires_at < now + LONGEST_ENDING),
+                cancelled,
+            ),
             (Attempt.state == State.RUNNING)
             & or_(
-                Attempt.deadline_at < now - AFTER_STOP,
-                Attempt.stop_ordered_at < now - AFTER_STOP,
-                Job.cancel_requested_at < now - AFTER_STOP,
+                Attempt.deadline_at < now - SEAL,
+                Attempt.stop_ordered_at < now - SEAL,
+                Job.cancel_requested_at < now - SEAL,
                 Attempt.unreachable_since < now - UNREACHABLE,
             ),
         )
         query = (
-            select(Attempt.id)
+            select(Attempt, Job, Instance)
             .join(Job, Job.id == Attempt.job_id)
             .join(Instance, Instance.attempt_id == Attempt.id)
             .where(conditions)
         )
-        return list(session.execute(query).scalars())
+        # How long a command may take to end stands with its job: the conditions only leave out most of them.
+        return [
+            attempt.id
+            for attempt, job, instance in session.execute(query)
+            if _verdict(now, attempt, job, instance, awake_since) is not None
+        ]
 
 
 def _end_one(
@@ -251,7 +289,7 @@ def _verdict(
         return _verdict_booting(now, attempt, job, instance, awake_since)
     if attempt.state != State.RUNNING:
         return None
-    patience = AFTER_STOP
+    patience = after_stop(job.grace)
     if attempt.lease_until is not None and attempt.lease_until > now:
         patience += HOLDER_FIRST
 
@@ -275,7 +313,7 @@ def _verdict_booting(
     if job.cancel_requested_at is not None:
         return Event.STOPPED, "cancelled_by_user", "cancelled while the machine was booting", False
     before_go = attempt.go_ordered_at is None
-    if not before_go and awake_since is not None and awake_since > now - AFTER_STOP:
+    if not before_go and awake_since is not None and awake_since > now - after_stop(job.grace):
         return None  # it may have been started, and have ended: somebody should ask there first
     if attempt.boot_deadline_at < now and attempt.transfer is not None:
         return (
@@ -286,7 +324,9 @@ def _verdict_booting(
         )
     if attempt.boot_deadline_at < now:
         return Event.BOOT_FAILED, "boot_timeout", "the machine could not be reached in time", before_go
-    if instance.expires_at < now + ENDING:  # boot timeout and run time are in it: only money ends earlier
+    if instance.expires_at < now + timedelta(
+        seconds=money.ending_seconds(job.grace)
+    ):  # boot timeout and run time are in it: only money ends earlier
         return Event.STOPPED, "max_cost", "booting took all the time that the ceiling can pay for", False
     return None
 
@@ -337,15 +377,15 @@ def _may_retry(
     tries = session.execute(
         select(func.count()).where(Attempt.job_id == job.id, Attempt.number.is_not(None), alike)
     ).scalar_one()
-    if tries > (job.retries if started else MOST_FREE_RETRIES):
+    if tries > (job.retries if started else FREE_RETRIES):
         return False
-    left = job.max_cost - admission.spent(session, now, job.id)
+    left = costs.left(session, now, job)
     row = session.execute(select(Instance).where(Instance.attempt_id == attempt.id)).scalar_one()
     others = attempts.fallbacks(job, attempt.product)
     known = [prices[name] for name in (prices if others is None else others) if name in prices]
     found = [*known, *([row.price] if row.price else [])]  # the next one may cost less than this one did
     return bool(found) and not money.too_little(
-        left, min(found), row.minimum_minutes, outputs=bool(job.outputs)
+        left, min(found), row.minimum_minutes, grace_seconds=job.grace, outputs=bool(job.outputs)
     )
 
 

@@ -16,8 +16,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from jobs import money
 from jobs.migrations import CODE
-from jobs.models import Attempt, Instance, Job, Leader, Worker
+from jobs.models import Attempt, Installation, Instance, Job, Leader, Worker
 from jobs.states import ENDED, State
 from jobs.store.database import Database
 from jobs.store.transitions import AttemptLease, JobLease, Lead
@@ -45,6 +46,16 @@ class Held:
     deadline_at: datetime | None
     deadline_cause: str | None
     outputs_until: datetime | None = None
+    grace: int = money.GRACE_SECONDS
+
+
+def one_admission(session: Session) -> str:
+    """Wait until no other admission is under way: what it counts must not grow before it commits.
+
+    Returns the installation's id.
+    """
+    query = select(Installation.installation_id).where(Installation.id == 1).with_for_update()
+    return session.execute(query).scalar_one()
 
 
 def free_job(now: datetime) -> ColumnElement[bool]:
@@ -180,11 +191,12 @@ def _held(session: Session, owner: str) -> list[Held]:
             Attempt.deadline_at,
             Attempt.deadline_cause,
             Attempt.outputs_until,
+            Job.grace,
         )
         .join(Job, Job.id == Attempt.job_id)
         .where(Attempt.lease_owner == owner)
     )
-    return [Held(r[0], r[1], r[2], r[3] is not None, r[4], r[5], r[6]) for r in rows]
+    return [Held(r[0], r[1], r[2], r[3] is not None, r[4], r[5], r[6], r[7]) for r in rows]
 
 
 def lead(db: Database, owner: str) -> Lead | None:

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from jobs import ids, meter
 from jobs.errors import AmbiguousJob, JobNotFound
-from jobs.models import Attempt, Instance, Job, JobEvent
+from jobs.models import Attempt, Budget, Instance, Job, JobEvent
 from jobs.states import ENDED, FINAL, State
 from jobs.store.database import Database
-from jobs.views import AttemptView, EventView, JobView
+from jobs.views import AttemptView, EventView, JobView, Share
 
 _PREFIX = re.compile(rf"[{ids.ALPHABET}]{{1,{ids.JOB_LENGTH}}}")
 
@@ -144,8 +144,12 @@ def _some(session: Session, now: datetime, job_ids: Sequence[str]) -> list[JobVi
             .group_by(JobEvent.job_id)
         )
     }
+    paid_by: dict[str, str] = {}
+    if any(job.budget_id is not None for job in jobs.values()):
+        named = select(Job.id, Budget.name).join(Budget, Budget.id == Job.budget_id)
+        paid_by = {row[0]: row[1] for row in session.execute(named.where(Job.id.in_(job_ids)))}
     return [
-        _job(jobs[id_], attempts.get(id_, []), strays.get(id_, []), since.get(id_), now)
+        _job(jobs[id_], attempts.get(id_, []), strays.get(id_, []), since.get(id_), paid_by.get(id_), now)
         for id_ in job_ids
         if id_ in jobs
     ]
@@ -156,10 +160,18 @@ def _job(
     attempts: list[tuple[Attempt, Instance]],
     strays: list[Instance],
     since: datetime | None,
+    budget: str | None,
     now: datetime,
 ) -> JobView:
-    charges = [meter.charge(instance, now) for _, instance in attempts]
-    stray_charges = [meter.charge(instance, now) for instance in strays]
+    parts = [
+        meter.phases(instance, attempt.started_at, attempt.ended_at, now) for attempt, instance in attempts
+    ]
+    stray = [meter.charge(instance, now) for instance in strays]
+    charges = [*(charge for phases in parts for charge in phases.values()), *stray]
+    costs = iter(meter.shares(charges))
+    shares = [
+        {name: Share(charge.minutes, next(costs)) for name, charge in phases.items()} for phases in parts
+    ]
     command = job.command["shell"] if "shell" in job.command else tuple(job.command["argv"])
     return JobView(
         id=job.id,
@@ -172,11 +184,17 @@ def _job(
         cheapest=job.cheapest,
         image=job.image,
         exit_code=job.exit_code,
-        cost=meter.total([*charges, *stray_charges]),
+        cost=meter.total(charges),
         max_cost=job.max_cost,
         max_cost_source=job.max_cost_source,
         max_runtime=job.max_runtime,
         max_runtime_source=job.max_runtime_source,
+        max_price=job.max_price,
+        coupon=job.coupon,
+        budget=budget,
+        reserved=None if State(job.state).final else job.budget_charged,
+        grace=job.grace,
+        idle_timeout=job.idle_timeout,
         retries=job.retries,
         retry_on=tuple(job.retry_on.split(",")),
         workdir=None
@@ -191,14 +209,15 @@ def _job(
         finished_at=job.finished_at,
         since=since or job.submitted_at,
         attempts=tuple(
-            _attempt(attempt, instance, charge, now)
-            for (attempt, instance), charge in zip(attempts, charges, strict=True)
+            _attempt(attempt, instance, phases, now)
+            for (attempt, instance), phases in zip(attempts, shares, strict=True)
         ),
+        strays=Share(sum(charge.minutes for charge in stray), sum(costs)),
         secrets=tuple(job.secret_names or ()),
     )
 
 
-def _attempt(attempt: Attempt, instance: Instance, charge: meter.Charge, now: datetime) -> AttemptView:
+def _attempt(attempt: Attempt, instance: Instance, phases: dict[str, Share], now: datetime) -> AttemptView:
     return AttemptView(
         id=attempt.id,
         number=attempt.number or 0,
@@ -208,6 +227,7 @@ def _attempt(attempt: Attempt, instance: Instance, charge: meter.Charge, now: da
         exit_code=attempt.exit_code,
         product=attempt.product,
         price=instance.price,
+        full_price=instance.full_price,
         instance_uuid=instance.uuid,
         instance_name=instance.name,
         instance_state=instance.state,
@@ -216,9 +236,10 @@ def _attempt(attempt: Attempt, instance: Instance, charge: meter.Charge, now: da
         started_at=attempt.started_at,
         ended_at=attempt.ended_at,
         terminated_at=instance.terminate_accepted_at or instance.gone_at,
-        cost=charge.micros,
-        cost_estimated=charge.estimated,
-        minutes=charge.minutes,
+        cost=sum(share.cost for share in phases.values()),
+        cost_estimated=meter.charge(instance, now).estimated,
+        minutes=sum(share.minutes for share in phases.values()),
+        phases=phases,
         expires_at=instance.expires_at,
         deadline_at=attempt.deadline_at,
         log_bytes=attempt.log_bytes,

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from jobs import money
+from jobs import meter, money
 from jobs.ids import InstanceName, parse_instance_name
 from jobs.models import Attempt, Installation, Instance, Job
 from jobs.states import Event, State
-from jobs.store import admission, doom
+from jobs.store import attempts, budgets, costs, doom
 from jobs.store.transitions import RELEASED, Change, Lead, move
 
 GRACE = doom.LAG
@@ -31,7 +31,11 @@ GIVEN_UP = "a stray of a deploy that was given up"
 
 @dataclass(frozen=True)
 class Sighting:
-    """One machine as the account's listing shows it. ``price``: micro-dollars an hour, None is unknown."""
+    """One machine as the account's listing shows it. Prices in micro-dollars an hour; None is unknown.
+
+    ``price`` is what is charged, ``full_price`` that before a coupon; ``final``: whether the listing said the
+    first of them, or it is taken to be the second.
+    """
 
     uuid: str
     name: str
@@ -45,6 +49,8 @@ class Sighting:
     username: str | None
     product: str | None
     price: int | None
+    full_price: int | None = None
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,15 +123,17 @@ def seen(look: Look, row: Instance, sight: Sighting) -> None:
             row.gone_at, row.gone_proof, row.terminate_accepted_at = None, None, None
             _keep_facts(row, sight, look.now)
             look.doom(row, SEEN_AGAIN)
+            _on_its_budget(look, row, attempt)
         return
     if row.uuid is None:
         _identify(look, row, attempt, sight)
-    if _keep_facts(row, sight, look.now) and attempt is not None:
-        _reprice(look, row, attempt)
+    news = _keep_facts(row, sight, look.now)
+    if news and attempt is not None and not sight.over and _reprice(look, row, attempt):
+        return
     if sight.over:
         gone(look, row, "status")
     elif row.state == "doomed":
-        return
+        _on_its_budget(look, row, attempt)
     elif attempt is None or attempt.state in ("finishing", "ended"):
         until = None if attempt is None or attempt.state == "ended" else attempt.outputs_until
         if until is None or until < look.now or sight.stopped or sight.failed:
@@ -181,6 +189,14 @@ def gone(look: Look, row: Instance, proof: str) -> None:
     if attempt is not None and attempt.state in (State.BOOTING, State.RUNNING):
         change = Change("lost", _how_it_went(look, attempt), attempt=_last_words(attempt))
         look.move(Event.GONE, attempt, change)
+    _on_its_budget(look, row, attempt)
+
+
+def _on_its_budget(look: Look, row: Instance, attempt: Attempt | None) -> None:
+    """What a job that is final goes on costing is on its receipt, and so on its budget."""
+    if row.job_id is not None and (attempt is None or attempt.state == "ended"):
+        look.session.flush()
+        costs.settle(look.session, look.now, row.job_id)
 
 
 def _how_it_went(look: Look, attempt: Attempt) -> str:
@@ -232,30 +248,89 @@ def _identify(look: Look, row: Instance, attempt: Attempt | None, sight: Sightin
 
 
 def _keep_facts(row: Instance, sight: Sighting, now: datetime) -> bool:
-    """Keep what the listing shows; returns whether the machine has become dearer."""
+    """Keep what the listing shows; returns whether its price is news for the ceilings."""
     row.seen_at, row.missing_since = now, None
     row.status, row.ready = sight.status, sight.ready
     row.host, row.port = sight.host or row.host, sight.port or row.port
     row.username, row.product = sight.username or row.username, sight.product or row.product
-    before, row.price = row.price, row.price if sight.price is None else sight.price
-    return row.price is not None and row.price > (before or 0)
+    return keep_price(row, sight, now)
 
 
-def _reprice(look: Look, row: Instance, attempt: Attempt) -> None:
-    """A dearer machine must end earlier than its name says, so that the ceiling holds."""
-    if row.requested_at is None or not row.price:
-        return
+def keep_price(row: Instance, sight: Sighting, now: datetime) -> bool:
+    """Keep what the machine costs, and since when; returns whether that is news, or more than before.
+
+    ``prices`` has ``since``: each price with the first minute that it is counted for; and whether they are
+    ``final``. The first price that is listed is that of all minutes. So is the first final one: what was
+    listed before may not have had the coupon in it. A later one holds from the minute in which it is seen; a
+    lower one from the next, for that minute has been charged.
+    """
+    full, row.full_price = row.full_price, sight.full_price or row.full_price
+    known = row.prices
+    if sight.price is None:
+        return False
+    final = known is not None and known["final"]
+    if final and not sight.final and (full is None or sight.price <= full):
+        return False  # "not known" is no news, but where even the full price has risen
+    before, row.price = row.price, sight.price
+    if known is None:
+        row.prices = {"final": sight.final, "since": [[0, sight.price]]}
+        return True
+    if sight.final and not final:
+        row.prices = {"final": True, "since": [*known["since"][:-1], [known["since"][-1][0], sight.price]]}
+        return True
+    last = known["since"][-1][1]
+    if last != sight.price:
+        minute = max(0, (now - (row.requested_at or now)) // timedelta(minutes=1))
+        row.prices = {**known, "since": meter.repriced(known["since"], minute, sight.price)}
+    return sight.price > (before or 0)
+
+
+def _reprice(look: Look, row: Instance, attempt: Attempt) -> bool:
+    """A machine that is dearer than was known must end earlier than its name says: the ceiling holds.
+
+    Returns whether it is so dear that its attempt has ended.
+    """
     look.session.flush()
-    query = select(Job.max_cost).where(Job.id == attempt.job_id)
-    max_cost = look.session.execute(query).scalar_one()
-    left = max_cost - admission.spent(look.session, look.now, attempt.job_id, but=row.id)
-    row.expires_at = min(row.expires_at, money.paid_until(row.requested_at, left, row.price))
+    job = look.session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
+    final = row.prices is not None and row.prices["final"]
+    if job.coupon is not None and not final and attempt.state == State.BOOTING:
+        return False  # the full price: what is charged may be listed before the command starts
+    if money.too_dear(row.price, job.max_price):
+        detail = money.dearer("the machine", row.price, job.max_price)
+        if _not_as_agreed(look, row, attempt, job, "deploy_failed", detail):
+            return True
+    elif (
+        job.coupon is not None and final and row.full_price is not None and (row.price or 0) >= row.full_price
+    ):
+        detail = f"the coupon {job.coupon!r} was not applied: the machine is charged at the full price"
+        if _not_as_agreed(look, row, attempt, job, "coupon", detail):
+            return True
+    left = costs.left(look.session, look.now, job, but=row.id)
+    row.expires_at = min(row.expires_at, meter.paid_until(row, left) or row.expires_at)
     if attempt.outputs_until is not None:
         last = row.expires_at - timedelta(seconds=money.TERMINATE_SECONDS)
         attempt.outputs_until = min(attempt.outputs_until, last)
-    deadline = row.expires_at - timedelta(seconds=money.ENDING_SECONDS + attempt.outputs_seconds)
+    deadline = row.expires_at - timedelta(seconds=money.ending_seconds(job.grace) + attempt.outputs_seconds)
     if attempt.deadline_at is not None and deadline < attempt.deadline_at:
         attempt.deadline_at, attempt.deadline_cause = deadline, "max_cost"
+    return False
+
+
+def _not_as_agreed(look: Look, row: Instance, attempt: Attempt, job: Job, cause: str, detail: str) -> bool:
+    """A machine that costs what its job does not pay is ended at once; a command that runs is stopped first.
+
+    Returns whether its attempt has ended.
+    """
+    if attempt.state == State.RUNNING:
+        if attempt.deadline_at is None or attempt.deadline_at > look.now:
+            attempt.deadline_at, attempt.deadline_cause = look.now, "max_cost"
+        return False
+    if attempt.state != State.BOOTING:
+        return False
+    passed: dict[str, object] = {"passed_over": [*(job.passed_over or ()), attempt.product]}
+    others = cause == "deploy_failed" and attempts.fallbacks(job, attempt.product) != ()
+    _end(look, Event.BOOT_FAILED, attempt, row, cause, detail, retryable=others, job=passed)
+    return True
 
 
 def _orphaned_intent(look: Look, row: Instance, attempt: Attempt) -> None:
@@ -267,7 +342,8 @@ def _orphaned_intent(look: Look, row: Instance, attempt: Attempt) -> None:
         return
     row.state = "refused"
     detail = "the worker ended before it rented anything"
-    look.move(Event.THROTTLED, attempt, Change(None, detail, job={"not_before": look.now}))
+    job = {"not_before": look.now, **budgets.given_back(attempt.number)}
+    look.move(Event.THROTTLED, attempt, Change(None, detail, job=job))
 
 
 def _absent(look: Look, row: Instance, attempt: Attempt) -> None:
@@ -281,9 +357,21 @@ def _absent(look: Look, row: Instance, attempt: Attempt) -> None:
     look.move(Event.ABSENT, attempt, Change("deploy_failed", detail, attempt={"retryable": True}))
 
 
-def _end(look: Look, event: Event, attempt: Attempt, row: Instance, cause: str, detail: str) -> None:
+def _end(
+    look: Look,
+    event: Event,
+    attempt: Attempt,
+    row: Instance,
+    cause: str,
+    detail: str,
+    *,
+    retryable: bool = True,
+    job: dict[str, object] | None = None,
+) -> None:
+    words = _last_words(attempt)
     look.doom(row, cause)
-    look.move(event, attempt, Change(cause, detail, attempt=_last_words(attempt)))
+    words["retryable"] = words["retryable"] and retryable
+    look.move(event, attempt, Change(cause, detail, attempt=words, job=job))
 
 
 def _last_words(attempt: Attempt) -> dict[str, object]:

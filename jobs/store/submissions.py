@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 
 from jobs import ids
 from jobs.errors import InvalidJob, JobNotFound
-from jobs.migrations import PRIVATE_CODE
+from jobs.migrations import MONEY_CODE, PRIVATE_CODE
 from jobs.models import Agreement, Job, JobEvent, Worker
+from jobs.money import GRACE_SECONDS
 from jobs.secrets import Cipher
 from jobs.spec import Packed, Spec
 from jobs.states import FINAL, Event, State, Who, next_state
-from jobs.store import leases, uploads
+from jobs.store import budgets, leases, uploads
 from jobs.store.database import Database, concern
 from jobs.store.transitions import Change, Person, move
 
@@ -50,9 +51,10 @@ def submit(db: Database, specs: Sequence[Spec], cipher: Cipher | None = None) ->
     Raises InvalidJob where a key is used again for another command, and UploadOver where what was stored of a
     folder may be gone.
     """
-    # Whether a key is there already is something to decide, and whether what was stored still is; a job
-    # without either asks nobody.
-    with db.write(alone=any(spec.key is not None or spec.upload is not None for spec in specs)) as session:
+    # Whether a key is there already is something to decide, whether what was stored still is, and whether a
+    # budget is; a job without any of them asks nobody.
+    alone = any((spec.key, spec.upload, spec.budget) != (None, None, None) for spec in specs)
+    with db.write(alone=alone) as session:
         return _submit(session, db.now(session), specs, cipher)
 
 
@@ -81,6 +83,11 @@ def again(db: Database, job_id: str) -> tuple[Spec, tuple[str, ...]]:
             max_cost_source=job.max_cost_source,
             max_runtime=job.max_runtime,
             max_runtime_source=job.max_runtime_source,
+            max_price=job.max_price,
+            coupon=job.coupon,
+            budget=budgets.name(session, job.budget_id),
+            grace=job.grace,
+            idle_timeout=job.idle_timeout,
             key=None,
             retries=job.retries,
             retry_on=tuple(job.retry_on.split(",")),
@@ -128,9 +135,11 @@ def _submit(
     session: Session, now: datetime, specs: Sequence[Spec], cipher: Cipher | None = None
 ) -> list[Submitted]:
     known = _by_key(session, [spec.key for spec in specs if spec.key is not None])
+    paid_by = budgets.ids(session, {spec.budget for spec in specs if spec.budget is not None})
     submitted, rows, stored = [], [], set()
     for spec in specs:
         row = _row(spec, now, cipher)
+        row["budget_id"] = None if spec.budget is None else paid_by[spec.budget]
         if spec.key is not None and (earlier := known.get(spec.key)) is not None:
             if any(earlier[name] != row[name] for name in SAME):
                 raise InvalidJob(
@@ -149,7 +158,7 @@ def _submit(
         submitted.append(Submitted(row["id"], existed=False))
         if spec.key is not None:
             known[spec.key] = row
-    if any(_is_new(row) for row in rows) and _old_workers_leave(session, now):
+    if _old_workers_leave(session, now, max(map(_least_code, rows), default=0)):
         for row in rows:
             row["not_before"] = now + DRAINING
     uploads.settle(session, now, stored)
@@ -159,18 +168,25 @@ def _submit(
     return submitted
 
 
-def _is_new(row: dict[str, Any]) -> bool:
-    """Whether a job has what older code would leave out, without a word."""
+def _least_code(row: dict[str, Any]) -> int:
+    """The level of code that knows all that a job has: what is older would leave it out, without a word."""
+    if (
+        any(row[name] is not None for name in ("budget_id", "max_price", "coupon", "idle_timeout"))
+        or row["grace"] != GRACE_SECONDS
+    ):
+        return MONEY_CODE
     several = len(row["products"]) != 1
-    return several or any(row[name] is not None for name in ("secrets", "workdir", "setup", "outputs"))
+    if several or any(row[name] is not None for name in ("secrets", "workdir", "setup", "outputs")):
+        return PRIVATE_CODE
+    return 0
 
 
-def _old_workers_leave(session: Session, now: datetime) -> bool:
-    """See to it that no code works here that knows neither secrets nor files; whether some may be about."""
-    session.execute(
-        update(Agreement).where(Agreement.least_code < PRIVATE_CODE).values(least_code=PRIVATE_CODE)
-    )
-    old = exists().where(leases.alive(now), Worker.code < PRIVATE_CODE)
+def _old_workers_leave(session: Session, now: datetime, code: int) -> bool:
+    """See to it that no code below this level works here any more; whether some may be about."""
+    if not code:
+        return False
+    session.execute(update(Agreement).where(Agreement.least_code < code).values(least_code=code))
+    old = exists().where(leases.alive(now), Worker.code < code)
     return bool(session.execute(select(old)).scalar())
 
 
@@ -214,6 +230,10 @@ def _row(spec: Spec, now: datetime, cipher: Cipher | None) -> dict[str, Any]:
         "max_cost_source": spec.max_cost_source,
         "max_runtime": spec.max_runtime,
         "max_runtime_source": spec.max_runtime_source,
+        "max_price": spec.max_price,
+        "coupon": spec.coupon,
+        "grace": spec.grace,
+        "idle_timeout": spec.idle_timeout,
         "retries": spec.retries,
         "retry_on": ",".join(spec.retry_on),
         "workdir": spec.workdir.key if spec.workdir is not None else None,

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from jobs import ids
 from jobs.models import Attempt, Job, JobEvent, Leader, Notification
 from jobs.states import ENDED, LIVE, REASONS, Event, IllegalMove, State, Who, next_state
+from jobs.store import costs
 from jobs.store.database import concern
 
 
@@ -100,6 +101,8 @@ def move(
     if attempt_id is not None and state in LIVE:
         _move_attempt(session, now, state, new, attempt_id, guard, change)
     _move_job(session, now, state, new, job_id, attempt_id, guard, change)
+    if new.final:
+        costs.settle(session, now, job_id)
     session.execute(
         insert(JobEvent).values(
             job_id=job_id,
@@ -111,6 +114,7 @@ def move(
             reason=change.reason,
             detail=change.detail,
             who=guard.who.value,
+            budget_charged=select(Job.budget_charged).where(Job.id == job_id).scalar_subquery(),
         )
     )
     if new.final:

@@ -18,7 +18,7 @@ from jobs.store import reads
 from jobs.values import size_text
 from runner import folders, present
 from runner.cli import output
-from runner.cli.options import Json
+from runner.cli.options import Job, Json
 from runner.client import Client
 
 WORKDIR = {"workdir": "--workdir"}
@@ -48,7 +48,7 @@ def say_workdir(folder: Workdir) -> None:
 
 
 def pull_outputs(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")],
+    job: Job,
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where to; made where it is not there.")],
     attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Only this attempt's.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are newer here, too.")] = False,

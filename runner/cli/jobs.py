@@ -19,9 +19,9 @@ from jobs.store.news import News
 from jobs.values import parse_duration, shown
 from jobs.views import JobView
 from runner import daemon, present
-from runner.cli import files, plan, watch
+from runner.cli import files, plan, receipts, watch
 from runner.cli import output as out
-from runner.cli.options import Json
+from runner.cli.options import Job, Json
 from runner.client import Client
 from runner.follow import LogReader, Patience
 
@@ -40,6 +40,24 @@ MaxCost = Annotated[
 ]
 MaxRuntime = Annotated[
     str | None, typer.Option("--max-runtime", metavar="DURATION", help="Such as 90s, 45m, 2h, 1d.")
+]
+MaxPrice = Annotated[
+    str | None,
+    typer.Option("--max-price", metavar="USD", help="Wait while it costs more US dollars an hour."),
+]
+Coupon = Annotated[
+    str | None, typer.Option("--coupon", metavar="CODE", help="Rent only at its price; see `runner coupon`.")
+]
+Budget = Annotated[
+    str | None, typer.Option("--budget", metavar="NAME", help="Who pays; see `runner budget ls`.")
+]
+Grace = Annotated[
+    str | None,
+    typer.Option("--grace", metavar="DURATION", help="How long it may take to end once it is told to; 30s."),
+]
+IdleTimeout = Annotated[
+    str | None,
+    typer.Option("--idle-timeout", metavar="DURATION", help="End it where GPUs and log do nothing so long."),
 ]
 Image = Annotated[str | None, typer.Option("--image", help="Image, by name or id; see `runner images`.")]
 Env = Annotated[list[str] | None, typer.Option("--env", metavar="KEY=VALUE", help="Repeatable.")]
@@ -79,7 +97,6 @@ SyncEvery = Annotated[
 Key = Annotated[
     str | None, typer.Option("--key", help="The same key again returns the job that has it already.")
 ]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")]
 Jobs = Annotated[list[str], typer.Argument(metavar="JOB…", help="Ids, names, or beginnings of ids.")]
 
 MANY = ("gpu", "cheapest", "env", "output", "secret")
@@ -95,6 +112,11 @@ def submit(
     name: Name = None,
     max_cost: MaxCost = None,
     max_runtime: MaxRuntime = None,
+    max_price: MaxPrice = None,
+    coupon: Coupon = None,
+    budget: Budget = None,
+    grace: Grace = None,
+    idle_timeout: IdleTimeout = None,
     image: Image = None,
     env: Env = None,
     env_file: EnvFile = None,
@@ -125,6 +147,11 @@ def submit(
             name=name,
             max_cost=max_cost,
             max_runtime=max_runtime,
+            max_price=max_price,
+            coupon=coupon,
+            budget=budget,
+            grace=grace,
+            idle_timeout=idle_timeout,
             image=image,
             key=key,
             retries=retries,
@@ -171,6 +198,11 @@ def run(
     name: Name = None,
     max_cost: MaxCost = None,
     max_runtime: MaxRuntime = None,
+    max_price: MaxPrice = None,
+    coupon: Coupon = None,
+    budget: Budget = None,
+    grace: Grace = None,
+    idle_timeout: IdleTimeout = None,
     image: Image = None,
     env: Env = None,
     env_file: EnvFile = None,
@@ -203,6 +235,11 @@ def run(
             name=name,
             max_cost=max_cost,
             max_runtime=max_runtime,
+            max_price=max_price,
+            coupon=coupon,
+            budget=budget,
+            grace=grace,
+            idle_timeout=idle_timeout,
             image=image,
             key=key,
             retries=retries,
@@ -272,10 +309,8 @@ def show(job: Job, json: Json = False) -> None:
         for event in reads.history(client.database, view.id):
             said = " · ".join(part for part in (event.event, event.detail) if part)
             print(f"  {present.time_text(event.at)}  {event.to_state:<10} {out.clean(said)}")
-        if view.attempts:
-            print("\nreceipt")
-            out.table(("attempt", "product", "price", "billed", "cost"), present.receipt_rows(view))
-        print(f"\n{out.clean(present.receipt_line(view))}")
+        print()
+        receipts.say(view)
 
 
 def logs(
@@ -432,6 +467,7 @@ def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted,
     out.note(
         f"job {submitted.id} · ceiling ${money.format_usd(job.max_cost)} ({job.max_cost_source}) · "
         f"max runtime {present.span(job.max_runtime)} ({job.max_runtime_source})"
+        f"{f' · budget {job.budget}' if job.budget is not None else ''}"
     )
     if trouble is not None:
         out.note(trouble)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+Job = Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 NewAccount = Annotated[
     bool,

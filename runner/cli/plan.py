@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from jobs import money
+from jobs import forecast, money
 from jobs.errors import InvalidJob
 from jobs.files import workdir
 from jobs.files.store import Artifacts
 from jobs.spec import Spec
-from jobs.store import catalog
+from jobs.store import budgets, catalog
 from jobs.store.catalog import Offer
-from jobs.store.ending import MOST_FREE_RETRIES
 from runner import folders, present
 from runner.cli import output
 from runner.cli.files import say_workdir
@@ -26,6 +25,9 @@ def say(client: Client, spec: Spec, json: bool) -> None:
     fresh = api.refresh_inventory(client)
     kept = catalog.offers(client.database)
     offers = kept[0] if kept is not None else {}
+    coupon = None if spec.coupon is None else catalog.coupon(client.database, spec.coupon)
+    if coupon is not None:  # it was checked with everything else
+        offers = coupon[0].of(offers)
     names = catalog.choices(spec.products, offers, cheapest=spec.cheapest)
     if not names:
         raise InvalidJob(
@@ -41,6 +43,9 @@ def say(client: Client, spec: Spec, json: bool) -> None:
         "max_cost_usd": money.format_usd(spec.max_cost),
         "max_cost_source": spec.max_cost_source,
         "max_runtime_seconds": spec.max_runtime,
+        "budget": spec.budget,
+        "coupon": spec.coupon,
+        "max_price_usd_per_hour": present.usd(spec.max_price),
         "max_runtime_source": spec.max_runtime_source,
         "inventory": "asked now" if fresh else "as it was seen last" if kept is not None else "not known",
     }
@@ -63,6 +68,14 @@ def say(client: Client, spec: Spec, json: bool) -> None:
         print(f"else         {len(choices) - MOST_SHOWN} more")
     print(f"image        {output.clean(spec.image)}")
     print(f"ceiling      ${found['max_cost_usd']} ({spec.max_cost_source})")
+    if spec.max_price is not None:
+        print(f"max price    ${money.format_usd(spec.max_price)} an hour")
+    if spec.coupon is not None:
+        print(f"coupon       {output.clean(spec.coupon)}")
+    for standing in budgets.standings(client.database):
+        if standing.name == spec.budget:
+            left, whole = money.format_usd(standing.left), money.format_usd(standing.micros)
+            print(f"budget       {spec.budget}, ${left} left of ${whole}")
     print(f"max runtime  {present.span(spec.max_runtime)} ({spec.max_runtime_source})")
     print(f"inventory    {found['inventory']}")
     if spec.setup is not None:
@@ -76,46 +89,30 @@ def say(client: Client, spec: Spec, json: bool) -> None:
 
 def _choice(client: Client, spec: Spec, name: str, offer: Offer | None) -> dict[str, object]:
     price = offer.price if offer is not None else None
+    settings = client.settings
+    minimum = settings.billing_minimum_minutes
+    most = forecast.most(spec, [price], settings.boot_timeout, minimum)
     return {
         "product": name,
         "price_usd_per_hour": None if price is None else money.format_usd(price),
+        "above_max_price": money.too_dear(price, spec.max_price),
         "in_stock": None if offer is None or offer.capacity is None else offer.capacity > 0,
-        "worst_cost_usd": None if price is None else money.format_cost(_worst(client, spec, price)),
-        "longest_seconds": None if price is None else _longest(client, spec, price),
+        "least_cost_usd": None if price is None else money.format_cost(forecast.least(price, minimum)),
+        "worst_cost_usd": None if price is None else money.format_cost(most),
+        "longest_seconds": None if price is None else forecast.longest(spec, price, settings.boot_timeout),
     }
 
 
 def _choice_text(spec: Spec, choice: dict[str, object]) -> str:
     stock = {True: "in stock", False: "out of stock"}.get(choice["in_stock"] is True, "")
     stock = "stock not known" if choice["in_stock"] is None else stock
+    if spec.coupon is not None and choice["price_usd_per_hour"] is None:
+        return f"{choice['product']} (passed over: the coupon is not valid for it)"
     if choice["price_usd_per_hour"] is None:
         return f"{choice['product']} ({stock}), price not known, worst cost not known"
-    rate, worst = choice["price_usd_per_hour"], choice["worst_cost_usd"]
+    rate, least, worst = (choice[name] for name in ("price_usd_per_hour", "least_cost_usd", "worst_cost_usd"))
     longest = choice["longest_seconds"]
     assert isinstance(longest, int)
     until = f", stopped after {present.span(longest)} by the ceiling" if longest < spec.max_runtime else ""
-    return f"{choice['product']} ({stock}), ${rate}/h, worst cost ${worst}{until}"
-
-
-def _longest(client: Client, spec: Spec, price: int) -> int:
-    """For how many seconds a command may run that is started at once: what the ceilings leave."""
-    paid = 60 * min(money.affordable_minutes(spec.max_cost, price), money.FAR_MINUTES) - money.ENDING_SECONDS
-    if spec.outputs:
-        paid -= _outputs_seconds(client, spec, price)
-    return max(0, min(spec.max_runtime, paid))
-
-
-def _outputs_seconds(client: Client, spec: Spec, price: int) -> int:
-    by_time = client.settings.boot_timeout + spec.max_runtime
-    return money.outputs_seconds(spec.max_cost, price, by_time)
-
-
-def _worst(client: Client, spec: Spec, price: int) -> int:
-    """The most that a job can cost: attempts that never start its command, and those that run to its end."""
-    boot = client.settings.boot_timeout + money.ENDING_SECONDS
-    if spec.outputs:
-        boot += _outputs_seconds(client, spec, price)
-    meter = money.Meter()
-    for seconds in (*[boot] * MOST_FREE_RETRIES, *[boot + spec.max_runtime] * (1 + spec.retries)):
-        meter.add(max(-(-seconds // 60), client.settings.billing_minimum_minutes), price)
-    return min(spec.max_cost, meter.micros)
+    waits = ", waits until it costs less" if choice["above_max_price"] else ""
+    return f"{choice['product']} ({stock}), ${rate}/h, least cost ${least}, worst cost ${worst}{until}{waits}"

@@ -24,6 +24,7 @@ from jobs.store import attempts, reads
 from jobs.store.attempts import Work
 from jobs.store.database import Database
 from runner.cli import output
+from runner.cli.options import Job
 from runner.client import Client
 from workers.ssh.errors import fingerprint
 
@@ -44,7 +45,7 @@ class NoWayIn(InvalidJob):
 
 
 def ssh(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="An id, a name, or the beginning of an id.")],
+    job: Job,
     command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND…]", show_default=False)] = None,
     forward: Forward = None,
 ) -> None:

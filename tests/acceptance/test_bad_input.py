@@ -52,7 +52,7 @@ WRONG_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "retries that are no number": ((*GPU, "--retries", "x", "--", "true"), "--retries must be"),
     "a reason that is none": ((*GPU, "--retry-on", "idle", "--", "true"), "--retry-on knows"),
-    "an option of a later time": ((*GPU, "--grace", "5m", "--", "true"), "--grace"),
+    "an option of a later time": ((*GPU, "--after", "first", "--", "true"), "--after"),
     "no such folder": ((*GPU, "--workdir", "/no/such", "--", "true"), "--workdir /no/such: there is no such"),
     "a file for a folder": ((*GPU, "--workdir", "/etc/passwd", "--", "true"), "/etc/passwd is not a folder"),
     "the whole file system": ((*GPU, "--workdir", "/", "--", "true"), "--workdir / is the whole file system"),
@@ -68,7 +68,7 @@ WRONG_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a ceiling without time for outputs": (
         (*GPU, "--max-cost", "0.03", "--output", "x", "--", "true"),
-        "60 s for its command and 120 s for its end",
+        "60 s for its command, 120 s for its end",
     ),
 }
 

@@ -69,11 +69,12 @@ def test_every_command_has_help_with_an_example(account: Account) -> None:
 
     promised = (
         "init demo up down status submit run ls show logs wait cancel retry ssh pull "
-        "worker health gpus images instances restart terminate reap coupon account keys sim db doctor"
+        "worker health gpus images instances restart terminate reap coupon account keys sim db doctor "
+        "receipt spend budget"
     )
     assert set(COMMANDS) == set(promised.split(" "))
     lines = ["db upgrade" if command == "db" else command for command in COMMANDS]
-    lines += ["keys ls", "keys add", "keys rm"]
+    lines += ["keys ls", "keys add", "keys rm", "budget ls", "budget rm"]
     for line in lines:
         done = account.run(*line.split(), "--help")
         assert (done.returncode, done.stderr) == (0, b""), line

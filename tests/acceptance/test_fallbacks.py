@@ -90,9 +90,10 @@ def test_a_dry_run_names_all(shared: Installation) -> None:
     shared.sim.set_stock("gpu_1x_l40s", 0)
     words = ("--gpu", "gpu_1x_l40s", *GPU, "--max-cost", "2", "--dry-run")
     said = shared.ok("submit", *words, "--", "true").splitlines()
-    worst = "worst cost $2.0000, stopped after"
-    assert said[0] == f"would rent   gpu_1x_l40s (out of stock), $0.99/h, {worst} 2h00m by the ceiling"
-    assert said[1] == f"else         gpu_1x_l40 (in stock), $0.86/h, {worst} 2h18m by the ceiling"
+    costs = "least cost ${}, worst cost $2.0000, stopped after {} by the ceiling"
+    first, second = costs.format("0.0165", "2h00m"), costs.format("0.0144", "2h18m")
+    assert said[0] == f"would rent   gpu_1x_l40s (out of stock), $0.99/h, {first}"
+    assert said[1] == f"else         gpu_1x_l40 (in stock), $0.86/h, {second}"
     found = json.loads(shared.ok("submit", *words, "--cheapest", "--json", "--", "true"))
     assert (found["product"], found["fallbacks"][0]["product"]) == ("gpu_1x_l40", "gpu_1x_l40s")
     shared.sim.set_stock("gpu_1x_l40s", 8)

@@ -122,6 +122,7 @@ class World:
         base = Plan(
             product="gpu_1x_l40",
             price=PRICE,
+            full_price=PRICE,
             image_id=84,
             key_fields="sshKey,sshKeys",
             fleet=FLEET,
@@ -129,6 +130,7 @@ class World:
             boot_deadline_at=self.clock.now + timedelta(seconds=900),
             protocol=1,
             minimum_minutes=0,
+            most=2_000_000,
         )
         return replace(base, **changes)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from jobs import ids
+from jobs import ids, money
 from jobs.states import Event, State
 from jobs.store import admission, attempts, catalog, ending, leases, limits
 from jobs.store.admission import Admitted, Full, Limits
@@ -167,10 +167,11 @@ def test_what_earlier_attempts_cost_is_spent(world: World) -> None:
     assert world.show(job_id).state is State.QUEUED
     candidate = admission.candidate(world.db, job_id)
     assert candidate is not None
-    assert candidate.spent == world.show(job_id).cost == 16 * PRICE // 60
+    assert world.show(job_id).cost == 16 * PRICE // 60
+    assert candidate.left == 5_000_000 - world.show(job_id).cost
     world.clock.advance(61)
     _, second, _ = world.order(job_id)
-    assert world.work(second).spent == candidate.spent
+    assert world.work(second).paid_until == money.paid_until(world.clock.now, candidate.left, PRICE)
     assert world.attempt(attempt_id).state == "ended"
 
 

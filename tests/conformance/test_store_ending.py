@@ -207,7 +207,8 @@ def test_reached_again_in_time(world: World) -> None:
 def test_what_passed_while_nobody_served_is_not_held_against_the_machine(world: World, what: str) -> None:
     """The command may have ended by itself: whoever comes back fetches its code and its log first."""
     job_id, attempt_id, lease = world.run(
-        submit(world.db, max_runtime=3600 if what == "deadline" else 86_400)
+        submit(world.db, max_runtime=3600 if what == "deadline" else 86_400, max_cost=10**9),
+        expires_at=world.clock.now + timedelta(days=2),
     )
     if what == "stop":
         attempts.order_stop(world.db, world.work(attempt_id), lease, "cancelled_by_user")

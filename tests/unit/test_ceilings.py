@@ -11,12 +11,15 @@ import pytest
 
 from jobs import money
 from jobs.store.attempts import Work
+from jobs.store.ending import after_stop
 from jobs.store.leases import Held
 from workers.steps.boot import _deadline
-from workers.steps.control import PATIENCE, Control
+from workers.steps.control import Control
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+PATIENCE = after_stop(money.GRACE_SECONDS)
+ENDING = timedelta(seconds=money.ending_seconds(money.GRACE_SECONDS))
 
 
 def _held(**values: Any) -> Held:
@@ -82,16 +85,27 @@ def test_an_attempt_that_moved_on_is_let_go(held: Held | None) -> None:
     assert control.interrupt.is_set()
 
 
+@pytest.mark.parametrize("grace", [1, 300])
+def test_patience_is_as_long_as_the_grace_of_the_job(grace: int) -> None:
+    control, patience = Control(), timedelta(seconds=grace + money.SEAL_SECONDS)
+    control.cause, control.stop_ordered_at = "max_runtime", NOW
+    control.hear(_held(grace=grace), NOW)
+    for seconds in range(0, int(patience.total_seconds()), 5):
+        control.hear(_held(grace=grace), NOW + seconds * SECOND)
+    control.hear(_held(grace=grace), NOW + patience)
+    assert not control.too_late
+    control.hear(_held(grace=grace), NOW + patience + SECOND)
+    assert control.too_late
+
+
 def _work(**values: Any) -> Work:
     """Only what the deadline is made of."""
     names = dict.fromkeys(Work.__dataclass_fields__)
     standard = {
-        "requested_at": NOW,
         "expires_at": NOW + timedelta(hours=10),
-        "max_cost": 1_000_000,
+        "paid_until": NOW + timedelta(minutes=69) - SECOND,
         "max_runtime": 3600,
-        "price": 860_000,
-        "spent": 0,
+        "grace": money.GRACE_SECONDS,
         "outputs_seconds": 0,
     }
     return Work(**cast("dict[str, Any]", {**names, **standard, **values}))
@@ -103,21 +117,18 @@ def _decide(work: Work, now: datetime) -> tuple[datetime, str]:
 
 def test_the_shorter_ceiling_decides() -> None:
     assert _decide(_work(), NOW + 60 * SECOND) == (NOW + 3660 * SECOND, "max_runtime")
-    minutes = money.affordable_minutes(1_000_000, 860_000)
-    by_money = NOW + timedelta(seconds=minutes * 60 - 1 - money.ENDING_SECONDS)
-    assert _decide(_work(max_runtime=86_400), NOW + 60 * SECOND) == (by_money, "max_cost")
+    work = _work(max_runtime=86_400)
+    assert work.paid_until is not None
+    assert _decide(work, NOW + 60 * SECOND) == (work.paid_until - ENDING, "max_cost")
 
 
-def test_a_machine_dearer_than_the_inventory_said_stops_earlier() -> None:
-    cheap, _ = _decide(_work(max_runtime=86_400), NOW)
-    dear, cause = _decide(_work(max_runtime=86_400, price=1_720_000), NOW)
-    assert dear < cheap
-    assert cause == "max_cost"
-    spent, _ = _decide(_work(max_runtime=86_400, spent=500_000), NOW)
-    assert spent < cheap, "what earlier attempts have cost is taken off"
+def test_grace_and_outputs_are_inside_the_ceiling() -> None:
+    at, cause = _decide(_work(max_runtime=86_400, grace=300, outputs_seconds=90), NOW)
+    assert (at, cause) == (NOW + timedelta(minutes=69) - SECOND * (1 + 300 + 30 + 90), "max_cost")
 
 
-def test_the_name_is_never_outlived() -> None:
+@pytest.mark.parametrize("paid", [None, NOW + timedelta(days=30)])
+def test_the_name_is_never_outlived(paid: datetime | None) -> None:
     expires_at = NOW + timedelta(minutes=10)
-    deadline, _ = _decide(_work(max_runtime=86_400, price=1, expires_at=expires_at), NOW)
-    assert deadline == expires_at - timedelta(seconds=money.ENDING_SECONDS)
+    deadline, _ = _decide(_work(max_runtime=86_400, paid_until=paid, expires_at=expires_at), NOW)
+    assert deadline == expires_at - ENDING

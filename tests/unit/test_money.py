@@ -261,4 +261,5 @@ def test_a_ceiling_below_the_least_billed_time_rents_nothing() -> None:
 
 
 def test_the_parts_of_an_ending() -> None:
-    assert money.ENDING_SECONDS == 60
+    assert money.ending_seconds(money.GRACE_SECONDS) == 60
+    assert money.ending_seconds(5) == 35

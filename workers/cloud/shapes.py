@@ -66,7 +66,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Instance:
-    """One machine of the account. ``price_micros_per_hour`` is what is charged, after a coupon."""
+    """One machine of the account. ``price_micros_per_hour`` is what is charged, after a coupon.
+
+    Where the service does not say that (then ``price_is_final`` is false), it is the price before a coupon.
+    """
 
     uuid: str
     name: str
@@ -80,6 +83,8 @@ class Instance:
     region: str | None
     image: str | None
     created: datetime | None
+    full_price_micros_per_hour: int | None = None
+    price_is_final: bool = False
 
     @property
     def _word(self) -> str:
@@ -229,7 +234,7 @@ def instance(item: Any) -> Instance | None:
         return None
     product = _mapping(item.get("product"))
     # Zero means "not known", never "free": then the price before the coupon is what is charged.
-    price = parse_price(product.get("final_price_hr")) or parse_price(product.get("price_hr"))
+    final, full = parse_price(product.get("final_price_hr")), parse_price(product.get("price_hr"))
     port = _integer(item.get("ssh_port"))
     return Instance(
         uuid=uuid,
@@ -240,10 +245,12 @@ def instance(item: Any) -> Instance | None:
         ssh_port=port if port is not None and 0 < port < 65536 else None,
         username=_text(item.get("username")),
         product=_text(product.get("name")),
-        price_micros_per_hour=price,
+        price_micros_per_hour=final or full,
         region=_text(_mapping(item.get("region")).get("name")),
         image=_text(_mapping(item.get("image")).get("name")),
         created=_time(item.get("created")),
+        full_price_micros_per_hour=full,
+        price_is_final=final is not None,
     )
 
 

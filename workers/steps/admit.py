@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from jobs import money
+from jobs import forecast, money
 from jobs.backoff import doubling
 from jobs.errors import ApiError, InvalidToken, PaymentRequired
 from jobs.secrets import Unreadable, cipher
 from jobs.states import Event
-from jobs.store import admission, leases, limits
+from jobs.store import admission, budgets, leases, limits
 from jobs.store.admission import Candidate, Full, Limits, Plan
+from jobs.store.budgets import Lacks
 from jobs.store.catalog import Offer, choices
 from jobs.store.submissions import CANCELLED
 from jobs.store.transitions import JobLease, Stale
@@ -34,9 +35,17 @@ LEAST_FREE_BYTES = 16 << 20
 class _Waits(Exception):
     """The job stays queued."""
 
-    def __init__(self, reason: str | None, detail: str, pause: timedelta, product: str | None = None) -> None:
+    def __init__(
+        self,
+        reason: str | None,
+        detail: str,
+        pause: timedelta,
+        product: str | None = None,
+        need: int | None = None,
+    ) -> None:
         super().__init__(detail)
-        self.reason, self.detail, self.pause, self.product = reason, detail, pause, product
+        self.reason, self.detail, self.pause = reason, detail, pause
+        self.product, self.need = product, need
 
 
 class _Refused(Exception):
@@ -74,6 +83,7 @@ def _decide(ctx: Context, job_id: str, lease: JobLease) -> None:
             detail=wait.detail,
             pause=wait.pause,
             product=wait.product,
+            need=wait.need,
         ):
             log.info("job %s waits: %s", job_id, wait.detail)
     except _Refused as refused:
@@ -109,8 +119,10 @@ def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:
     names = _key_names(ctx, job_id)
     bounds = Limits(ctx.settings.max_instances, ctx.settings.max_burn)
     admitted = admission.admit(ctx.db, job_id, lease, plan, bounds)
+    if isinstance(admitted, Lacks):
+        raise _Waits(budgets.WAITING, admitted.detail, _soon(), need=admitted.need)
     if isinstance(admitted, Full):
-        raise _Waits("waiting_for_slot", admitted.detail, timedelta(seconds=random.uniform(1.0, 2.0)))
+        raise _Waits("waiting_for_slot", admitted.detail, _soon())
     log.info("job %s: renting %s as %s", job_id, plan.product, admitted.instance_name)
     deploy(ctx, admitted.attempt_id, admitted.lease, names)
 
@@ -127,6 +139,11 @@ def _key_names(ctx: Context, job_id: str) -> tuple[str, ...]:
 def _plan(ctx: Context, job: Candidate) -> Plan:
     """What to rent: the first of the job's products that can be had, in the order that it wants."""
     offers = inventory.offers(ctx.db, ctx.cloud)
+    coupon = None if job.coupon is None else inventory.coupon(ctx.db, ctx.cloud, job.coupon)
+    if coupon is not None:
+        if (why := coupon.refused(ctx.db.clock())) is not None:
+            raise _Refused(Event.CANNOT_START, "coupon", why)
+        wide, offers = offers, coupon.of(offers)
     names = choices(job.products, offers, cheapest=job.cheapest)
     if not names:
         detail = "the inventory lists no product with a GPU and a price, so there is no cheapest one"
@@ -137,6 +154,12 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         if name in job.passed_over:
             continue
         try:
+            if (
+                coupon is not None
+                and (why := coupon.refused(ctx.db.clock(), [name])) is not None
+                and name in wide
+            ):
+                raise _Refused(Event.CANNOT_START, "coupon", why)
             plan = _plan_of(ctx, job, name, offers)
             return replace(plan, instead=None if refused is None else refused.detail)
         except _Refused as error:
@@ -147,9 +170,14 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         first = min(waits, key=lambda wait: wait.pause)
         if len(waits) == 1:
             raise first
-        named = " and ".join(wait.product or "" for wait in waits[:NAMED])
-        more = f" and {len(waits) - NAMED} more" if len(waits) > NAMED else ""
-        raise _Waits("no_capacity", f"{named}{more} are out of stock", first.pause)
+        dear = [wait for wait in waits if wait.reason == "waiting_for_price"]
+        gone = [wait.product or "" for wait in waits if wait not in dear]
+        named = " and ".join(gone[:NAMED])
+        more = f" and {len(gone) - NAMED} more" if len(gone) > NAMED else ""
+        verb = "is" if len(gone) == 1 else "are"
+        said = [f"{named}{more} {verb} out of stock"] if gone else []
+        reason = "no_capacity" if gone else "waiting_for_price"
+        raise _Waits(reason, "; ".join([*said, *(wait.detail for wait in dear[:1])]), first.pause)
     if refused is not None:
         raise refused
     detail = "none of the products that it takes can be rented for it: the image fits none, or none booted"
@@ -168,8 +196,11 @@ def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Of
             f"the inventory gives no price for {product}, and nothing is rented under a ceiling without one"
         )
         raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
-    left, minimum = job.max_cost - job.spent, ctx.settings.billing_minimum_minutes
-    if money.too_little(left, offer.price, minimum, outputs=job.with_outputs):
+    if money.too_dear(offer.price, job.max_price):
+        detail = money.dearer(product, offer.price, job.max_price)
+        raise _Waits("waiting_for_price", detail, pause(job.waits))
+    left, minimum = job.left, ctx.settings.billing_minimum_minutes
+    if money.too_little(left, offer.price, minimum, grace_seconds=job.grace, outputs=job.with_outputs):
         shown, price = money.format_usd(max(0, left)), money.format_usd(offer.price)
         detail = f"${shown} is left of the ceiling, too little for {product} at ${price} an hour"
         raise _Refused(Event.CEILING_TOO_SMALL, "max_cost", detail)
@@ -192,7 +223,7 @@ def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Of
         now,
         boot_timeout_s=ctx.settings.boot_timeout,
         max_runtime_s=job.max_runtime,
-        ending_s=money.ENDING_SECONDS + outputs,
+        ending_s=money.ending_seconds(job.grace) + outputs,
         remaining_micros=left,
         price=offer.price,
         minimum_minutes=minimum,
@@ -200,6 +231,7 @@ def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Of
     return Plan(
         product=product,
         price=offer.price,
+        full_price=offer.full_price or offer.price,
         image_id=image,
         key_fields=",".join(inventory.key_fields(ctx.db)),
         fleet=ctx.settings.fleet,
@@ -207,8 +239,20 @@ def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Of
         boot_deadline_at=now + timedelta(seconds=ctx.settings.boot_timeout),
         protocol=PROTOCOL,
         minimum_minutes=minimum,
+        most=_most(ctx, job, offers),
         outputs_seconds=outputs,
     )
+
+
+def _most(ctx: Context, job: Candidate, offers: Mapping[str, Offer]) -> int:
+    """What the job can cost at most, whichever of its products its attempts get."""
+    wanted = [name for name in job.products if job.coupon is None or name in offers]
+    prices = [offers[name].price if name in offers else None for name in wanted]
+    return forecast.most(job, prices, ctx.settings.boot_timeout, ctx.settings.billing_minimum_minutes)
+
+
+def _soon() -> timedelta:
+    return timedelta(seconds=random.uniform(1.0, 2.0))
 
 
 def pause(waits: int) -> timedelta:

@@ -20,9 +20,15 @@ from workers.steps import door, guard
 from workers.steps.bring import bring_files
 from workers.steps.context import Context
 from workers.steps.control import Control
-from workers.supervisor import PROTOCOL, bootstrap_script, go_payload
+from workers.supervisor import IDLE_PROTOCOL, SETUP_PROTOCOL, bootstrap_script, go_payload
 
 log = logging.getLogger(__name__)
+
+BLIND = (
+    "the machine has no nvidia-smi to tell how busy its GPUs are, so the idle-timeout could not be kept: "
+    "use an image with drivers, or leave it out"
+)
+NO_TIME = "booting and bringing files took all the time that the ceiling can pay for"
 
 
 def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control) -> bool:
@@ -41,11 +47,16 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         try:
             secrets = _secrets(ctx, work)
         except Unreadable as error:
-            _unreadable(ctx, work, lease, str(error))
+            _end(ctx, work, lease, Event.BOOT_FAILED, "secret_key", str(error))  # it was there at admission
             return False
         if work.private and not door.keys_only(ctx, work, machine, control):
             return False
         if (work.workdir or work.resumes) and not bring_files(ctx, work, lease, machine, control):
+            return False
+        if work.protocol < _protocol(work):
+            machine.bootstrap(bootstrap_script(work.attempt_id, ctx.key.public_line, work.attestation_key))
+        if work.idle_timeout is not None and not machine.has_nvidia_smi(work.attempt_id):
+            _end(ctx, work, lease, Event.BOOT_FAILED, "deploy_failed", BLIND)
             return False
         # Last, so that the bringing of files counts, and before the order: once a command can run, the
         # machine can end itself.
@@ -53,25 +64,16 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
             return False
         deadline_at, cause = _deadline(ctx, work)
         if deadline_at <= ctx.db.clock():
-            _no_time(ctx, work, lease)
+            _end(ctx, work, lease, Event.STOPPED, "max_cost", NO_TIME)
             return False
-        if work.setup is not None and work.protocol < PROTOCOL:
-            machine.bootstrap(bootstrap_script(work.attempt_id, ctx.key.public_line, work.attestation_key))
-        now = attempts.order_go(ctx.db, work, lease, deadline_at, cause)
+        now, deadline_at, cause = attempts.order_go(ctx.db, work, lease, deadline_at, cause)
         machine.discreet = machine.discreet or work.secrets is not None
         answer = machine.go(work.attempt_id, _payload(ctx, work, secrets, now, deadline_at, cause))
         log.info("attempt %s: go: %s", work.attempt_id, "accepted" if answer.accepted else answer.state.kind)
     elif work.go_ordered_at is None:
         # A command that runs before `go` was ordered is not ours to count on.
-        attempts.finish(
-            ctx.db,
-            work,
-            lease,
-            Event.BOOT_FAILED,
-            state=State.BOOTING,
-            cause="deploy_failed",
-            detail=f"the machine says that its command is {state.kind}, though nothing was started",
-        )
+        detail = f"the machine says that its command is {state.kind}, though nothing was started"
+        _end(ctx, work, lease, Event.BOOT_FAILED, "deploy_failed", detail)
         return False
     attempts.started(ctx.db, work, lease)
     return True
@@ -80,11 +82,8 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
 def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
     """When the command is stopped, and which ceiling that is. The row may only get earlier than the name."""
     now = ctx.db.clock()
-    expires_at = work.expires_at
-    if work.requested_at is not None and work.price:
-        paid = money.paid_until(work.requested_at, work.max_cost - work.spent, work.price)
-        expires_at = min(expires_at, paid)
-    by_money = expires_at - timedelta(seconds=money.ENDING_SECONDS + work.outputs_seconds)
+    expires_at = min(work.expires_at, work.paid_until or work.expires_at)
+    by_money = expires_at - timedelta(seconds=money.ending_seconds(work.grace) + work.outputs_seconds)
     # Up to the next whole second: the machine counts in them, and a command must not lose a part of its time.
     by_time = (now + timedelta(seconds=work.max_runtime, microseconds=999_999)).replace(microsecond=0)
     if by_time <= by_money:
@@ -92,34 +91,20 @@ def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
     return by_money, "max_cost"
 
 
-def _no_time(ctx: Context, work: Work, lease: AttemptLease) -> None:
-    attempts.finish(
-        ctx.db,
-        work,
-        lease,
-        Event.STOPPED,
-        state=State.BOOTING,
-        cause="max_cost",
-        detail="booting and bringing files took all the time that the ceiling can pay for",
-    )
+def _protocol(work: Work) -> int:
+    """What the machine must understand."""
+    if work.idle_timeout is not None:
+        return IDLE_PROTOCOL
+    return 1 if work.setup is None else SETUP_PROTOCOL
+
+
+def _end(ctx: Context, work: Work, lease: AttemptLease, event: Event, cause: str, detail: str) -> None:
+    attempts.finish(ctx.db, work, lease, event, state=State.BOOTING, cause=cause, detail=detail)
 
 
 def _secrets(ctx: Context, work: Work) -> dict[str, Secret]:
     """What the command gets and nobody else. Raises Unreadable."""
     return {} if work.secrets is None else cipher(ctx.settings).open(work.job_id, work.secrets)
-
-
-def _unreadable(ctx: Context, work: Work, lease: AttemptLease, detail: str) -> None:
-    """The key was there at admission, and is not any more."""
-    attempts.finish(
-        ctx.db,
-        work,
-        lease,
-        Event.BOOT_FAILED,
-        state=State.BOOTING,
-        cause="secret_key",
-        detail=detail,
-    )
 
 
 def _payload(
@@ -151,6 +136,7 @@ def _payload(
         env=env,
         deadline_seconds=seconds,
         deadline_cause="max_cost" if cause == "max_cost" else "max_runtime",
-        grace_seconds=money.GRACE_SECONDS,
+        grace_seconds=work.grace,
         max_log_bytes=ctx.settings.max_log_bytes,
+        idle_seconds=work.idle_timeout,
     )

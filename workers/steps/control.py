@@ -6,13 +6,11 @@ import threading
 from datetime import datetime
 
 from jobs.states import State
-from jobs.store.ending import AFTER_STOP
+from jobs.store.ending import after_stop
 from jobs.store.leases import Held
 from workers.steps.awake import Awake
 
 ATTENDED = frozenset({State.BOOTING.value, State.RUNNING.value})
-PATIENCE = AFTER_STOP
-"""How long a stopped command may take: its grace, and the time to read its end."""
 
 
 class Control:
@@ -38,7 +36,7 @@ class Control:
             self.interrupt.set()
             return
         if self.stop_ordered_at is not None:
-            if now - max(self.stop_ordered_at, awake) > PATIENCE and not self.too_late:
+            if now - max(self.stop_ordered_at, awake) > after_stop(held.grace) and not self.too_late:
                 self.too_late = True
                 self.interrupt.set()
         elif self.cause is None:

@@ -62,6 +62,7 @@ def _deploy(ctx: Context, work: Work, lease: AttemptLease, key_names: tuple[str,
         command=startup_command(work.attempt_id, ctx.key.public_line, work.attestation_key),
         key_names=key_names,
         key_fields=work.key_fields,
+        coupon=work.coupon,
     )
     before = time.monotonic()
     attempts.order_deploy(ctx.db, work, lease)

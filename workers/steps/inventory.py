@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from jobs.errors import NoAnswer
+from jobs.errors import BadRequest, NoAnswer
 from jobs.store import account_keys, catalog, limits
-from jobs.store.catalog import Image, Offer
+from jobs.store.catalog import Coupon, Image, Offer
 from jobs.store.database import Database
 from workers.cloud.client import DEADLINE_SECONDS, Cloud
 from workers.cloud.keys import NAME_HINT, ensure_account_key
@@ -21,7 +21,7 @@ KEYS_SECONDS = 5.0
 ALL_KEY_FIELDS = ("sshKey", "sshKeys")
 
 T = TypeVar("T")
-_asking_for_offers, _asking_for_images = threading.Lock(), threading.Lock()
+_asking_for_offers, _asking_for_images, _asking_for_coupons = (threading.Lock() for _ in range(3))
 
 
 def offers(db: Database, cloud: Cloud) -> dict[str, Offer]:
@@ -44,6 +44,31 @@ def list_offers(db: Database, cloud: Cloud, deadline_s: float = DEADLINE_SECONDS
         raise NoAnswer("Massed Compute lists no products at present.")
     catalog.keep(db, listed)
     return {offer.name: offer for offer in listed}
+
+
+def coupon(db: Database, cloud: Cloud, code: str, deadline_s: float = DEADLINE_SECONDS) -> Coupon:
+    """What a coupon gives, asked anew where what is kept is no longer fresh. Raises ApiError.
+
+    The service takes any coupon for any product, and charges the full price where it is not valid.
+    """
+
+    def fresh() -> Coupon | None:
+        kept = catalog.coupon(db, code)
+        return kept[0] if kept is not None and kept[1] <= FRESH else None
+
+    def ask() -> Coupon:
+        try:
+            found, products = cloud.coupon_products(code, deadline_s=deadline_s)
+        except BadRequest:
+            found, products = None, ()
+        terms = Coupon(code, None, (), None)
+        if found is not None:
+            off = None if found.fraction is None else format(found.fraction, "f")
+            terms = Coupon(code, off, tuple(product.name for product in products), found.deactivation)
+        catalog.keep_coupon(db, terms)
+        return terms
+
+    return fresh() or _ask_once(_asking_for_coupons, ask, fresh)
 
 
 def image_id(db: Database, cloud: Cloud, wanted: str) -> int | None:

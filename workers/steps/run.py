@@ -10,12 +10,13 @@ from jobs import money
 from jobs.states import Event, State
 from jobs.store import attempts, logs
 from jobs.store.attempts import Work
+from jobs.store.ending import after_stop
 from jobs.store.transitions import AttemptLease
 from workers.ssh.connect import Machine
 from workers.ssh.errors import SshError
 from workers.ssh.tail import follow
 from workers.steps.context import Context
-from workers.steps.control import PATIENCE, Control
+from workers.steps.control import Control
 from workers.steps.logbook import Logbook, Sink
 from workers.supervisor import ExitRecord, MachineState
 
@@ -55,7 +56,7 @@ def run(
             if control.cause is not None and not told:
                 if control.stop_ordered_at is None:
                     control.stop_ordered_at = attempts.order_stop(ctx.db, work, lease, control.cause)
-                state = machine.stop(work.attempt_id, control.cause, money.GRACE_SECONDS)
+                state = machine.stop(work.attempt_id, control.cause, work.grace)
                 told = True
                 log.info("attempt %s: stopping (%s), it is %s", work.attempt_id, control.cause, state.kind)
             end = follow(
@@ -67,7 +68,7 @@ def run(
                 stands=stands,
             )
             if end is not None:
-                _ended(ctx, work, lease, sink, end)
+                _ended(ctx, work, lease, machine, sink, end)
                 return True
     except SshError:
         sink.flush()  # the machine may be gone, and these bytes with it
@@ -76,7 +77,9 @@ def run(
         sink.close()
 
 
-def _ended(ctx: Context, work: Work, lease: AttemptLease, sink: Sink, end: MachineState) -> None:
+def _ended(
+    ctx: Context, work: Work, lease: AttemptLease, machine: Machine, sink: Sink, end: MachineState
+) -> None:
     stored = sink.flush()
     with_outputs = bool(work.output_globs)
     if end.exit is None:
@@ -93,6 +96,11 @@ def _ended(ctx: Context, work: Work, lease: AttemptLease, sink: Sink, end: Machi
         )
         return
     record = end.exit
+    if record.cause == "max_cost":
+        work = attempts.load(ctx.db, work.attempt_id) or work  # its price may be why
+    detail = describe(record, work)
+    if record.cause == "idle" and (samples := machine.idle_samples(work.attempt_id)) is not None:
+        detail += f"; how busy they were, in percent, the last first: {samples}"
     attempts.finish(
         ctx.db,
         work,
@@ -100,12 +108,12 @@ def _ended(ctx: Context, work: Work, lease: AttemptLease, sink: Sink, end: Machi
         Event.EXITED,
         state=State.RUNNING,
         cause=record.cause,
-        detail=describe(record, work.max_runtime, work.max_cost),
+        detail=detail,
         exit_code=None if record.cause == "setup_failed" else record.code,
         log_end=_log_end(ctx, work, sink, stored, record),
         with_outputs=with_outputs,
     )
-    log.info("attempt %s: %s", work.attempt_id, describe(record, work.max_runtime, work.max_cost))
+    log.info("attempt %s: %s", work.attempt_id, detail)
 
 
 def _log_end(ctx: Context, work: Work, sink: Sink, stored: int, record: ExitRecord) -> str:
@@ -127,9 +135,10 @@ def _overdue(
     """Time is over. A command that has ended, but whose log is still on its way, has ended all the same."""
     state = machine.state(work.attempt_id)
     if state.exit is not None:
-        _ended(ctx, work, lease, sink, state)
+        _ended(ctx, work, lease, machine, sink, state)
         return
     sink.flush()
+    patience = after_stop(work.grace).total_seconds()
     attempts.finish(
         ctx.db,
         work,
@@ -137,12 +146,12 @@ def _overdue(
         Event.OVERDUE,
         state=State.RUNNING,
         cause=control.cause or "max_runtime",
-        detail=f"the command did not end within {PATIENCE.total_seconds():.0f} s; its machine was taken away",
+        detail=f"the command did not end within {patience:.0f} s; its machine was taken away",
         log_end="incomplete: the machine was ended before the rest was read",
     )
 
 
-def describe(record: ExitRecord, max_runtime: int, max_cost: int) -> str:
+def describe(record: ExitRecord, work: Work) -> str:
     """An end as a sentence for people."""
     match record.cause:
         case "exit_code" if record.code is not None and record.code > 128 and record.code < 193:
@@ -150,9 +159,18 @@ def describe(record: ExitRecord, max_runtime: int, max_cost: int) -> str:
         case "exit_code":
             return f"exited with {record.code}"
         case "max_runtime":
-            return f"stopped after {duration(max_runtime)}, its max-runtime"
+            return f"stopped after {duration(work.max_runtime)}, its max-runtime"
+        case "max_cost" if money.too_dear(work.price, work.max_price):
+            return f"stopped, because {money.dearer(work.product, work.price, work.max_price)}"
+        case "max_cost" if work.coupon is not None and (work.price or 0) >= (work.full_price or math.inf):
+            price = money.format_usd(work.price or 0)
+            return f"stopped, because it costs ${price} an hour now, and {work.coupon!r} takes nothing off"
         case "max_cost":
-            return f"stopped before it could cost more than ${money.format_usd(max_cost)}, its max-cost"
+            what = "which it took of its budget" if work.budget else "its max-cost"
+            return f"stopped before it could cost more than ${money.format_usd(work.ceiling)}, {what}"
+        case "idle":
+            idle = duration(work.idle_timeout or 0)
+            return f"stopped after {idle} in which its GPUs did nothing and it wrote nothing"
         case "cancelled_by_user":
             return "stopped as its user asked"
         case "setup_failed":
