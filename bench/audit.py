@@ -6,17 +6,19 @@ machine. The audit holds these, the simulated cloud's ledger and its machines ag
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
 
 from sqlalchemy import select
 
-from jobs.models import Instance
+from jobs.ids import parse_instance_name
+from jobs.models import Attempt, Instance, JobEvent
 from jobs.states import TABLE, State
-from jobs.store import logs, reads
+from jobs.store import budgets, logs, reads
 from jobs.store.database import Database
 from jobs.store.sightings import GIVEN_UP, SEEN_AGAIN
 from jobs.views import AttemptView, EventView, JobView
@@ -75,6 +77,7 @@ def audit(
     for charge in ledger.charges:
         if charge.ended is None:
             yield Finding("leak", None, f"{charge.name} ({charge.uuid}) is still rented")
+    bills = _bills(db, ledger)
     named = {item.instance_name for view in views.values() for item in view.attempts}
     for charge in ledger.charges:
         if charge.name not in named:
@@ -94,6 +97,24 @@ def audit(
             yield from _log(db, view, attempt, promise, marks, attempt.instance_uuid in done.damaged)
             yield from _end(view, attempt, done)
             yield from _receipt(view, attempt, {charge.uuid: charge for charge in ledger.charges})
+        yield from _ceiling(view, bills.get(job_id, Fraction(0)))
+
+
+def budget(db: Database, name: str, whole: int) -> Iterator[Finding]:
+    """No instant at which jobs had taken more than there is, by the events; at the end, what they cost."""
+    with db.read() as session:
+        events = session.execute(select(JobEvent.job_id, JobEvent.budget_charged).order_by(JobEvent.id)).all()
+    taken: dict[str, int] = {}
+    for job_id, charged in events:
+        taken[job_id] = charged or 0
+        if sum(taken.values()) > whole:
+            yield Finding("budget", job_id, f"{sum(taken.values())} of {whole} micro-dollars were taken then")
+    views = [view for view in reads.listing(db) if view.budget == name]
+    (standing,) = [found for found in budgets.standings(db) if found.name == name]
+    spent = sum(view.cost for view in views if view.final)
+    if all(view.final for view in views) and (standing.spent, standing.reserved) != (spent, 0):
+        what = f"{standing.spent} spent and {standing.reserved} reserved, and its jobs cost {spent}"
+        yield Finding("budget", None, what)
 
 
 def _machines(db: Database, ledger: Ledger) -> Iterator[Finding]:
@@ -189,6 +210,27 @@ def _log(
         yield Finding("log", view.id, f"attempt {attempt.number}: sealed at {at} of {len(expected)} bytes")
     if attempt.log_end is None and STARTED in _marks(marks, view, attempt):
         yield Finding("log", view.id, f"attempt {attempt.number}: nobody says whether its log is whole")
+
+
+def _bills(db: Database, ledger: Ledger) -> dict[str, Fraction]:
+    """What the machines of each job cost: of all its attempts, those that are not shown among them."""
+    with db.read() as session:
+        jobs = {row[0]: row[1] for row in session.execute(select(Attempt.id, Attempt.job_id))}
+    bills: defaultdict[str, Fraction] = defaultdict(Fraction)
+    for charge in ledger.charges:
+        name = parse_instance_name(charge.name)
+        if name is not None and name.attempt_id in jobs:
+            bills[jobs[name.attempt_id]] += charge.exact_micros
+    return bills
+
+
+def _ceiling(view: JobView, bill: Fraction) -> Iterator[Finding]:
+    """No bill is above a ceiling, and the parts of a receipt are its sum."""
+    if bill > view.max_cost:
+        yield Finding("ceiling", view.id, f"{view.max_cost} micro-dollars, and {bill} on the bill")
+    parts = [share.cost for attempt in view.attempts for share in attempt.phases.values()]
+    if sum(parts) + view.strays.cost != view.cost:
+        yield Finding("receipt", view.id, f"its parts are {sum(parts) + view.strays.cost}, it is {view.cost}")
 
 
 def _receipt(view: JobView, attempt: AttemptView, bill: dict[str, Charge]) -> Iterator[Finding]:

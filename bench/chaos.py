@@ -33,7 +33,7 @@ from typing import Any, cast
 from cryptography.fernet import Fernet
 
 from bench import breaking, unprotected
-from bench.audit import NOT_WHOLE, Done, Finding, Promise, audit
+from bench.audit import NOT_WHOLE, Done, Finding, Promise, audit, budget
 from bench.breaking import Place
 from bench.farm import Farm, farm
 from bench.house import GPU
@@ -41,7 +41,7 @@ from bench.servers import database, servers
 from bench.unprotected import Protection
 from jobs.spec import JobSpec
 from jobs.states import State
-from jobs.store import reads
+from jobs.store import budgets, reads
 
 MACHINES, FEW = 12, 3
 """How many there are; few where a run is about one protection, so that jobs begin and end all the time."""
@@ -54,6 +54,9 @@ CALM_SECONDS = 240.0
 """How long all jobs may take to be final once nothing goes wrong any more."""
 SHORT_CALM_SECONDS = 60.0
 """And where a protection is away: what has not ended by then is the damage."""
+BUDGET = "chaos"
+BUDGET_MICROS, A_JOB_MICROS = 3_000_000, 30_000
+"""Only a few jobs at a time fit into it, so that most wait for it once; but in the end all have run."""
 SETTINGS = {"RUNNER_BOOT_TIMEOUT": "30s", "RUNNER_API_RATE": "20"}
 
 
@@ -95,8 +98,10 @@ def run(seed: int, plan: Plan) -> Run:
     """Submit, break, calm down, wait, audit."""
     rng = random.Random(seed)
     found, began = Run(seed), time.monotonic()
+    whole = max(BUDGET_MICROS, A_JOB_MICROS * plan.jobs)
     with _place(rng, plan) as place, TemporaryDirectory(prefix="runner-marks-") as folder:
         marks = Path(folder)
+        budgets.put(place.farm.client.database, BUDGET, whole, None)
         promises = _submit(place.farm, rng, plan, marks)
         _break_all(place, seed, plan, found, list(promises))
         _wait(place, len(promises), CALM_SECONDS if not plan.without else SHORT_CALM_SECONDS)
@@ -104,6 +109,7 @@ def run(seed: int, plan: Plan) -> Run:
         db = place.farm.client.database
         done = Done(place.harmed, place.damaged)
         found.findings = list(audit(db, promises, place.farm.sim.ledger(), marks, done))
+        found.findings += budget(db, BUDGET, whole)
         found.findings += _outputs(place.farm, list(promises))
         for view in reads.some(db, list(promises)):
             found.ends[f"{view.state} ({view.reason})"] += 1
@@ -211,6 +217,10 @@ def _spec(rng: random.Random, promise: Promise, pause: float, marks: Path, work:
         spec["command"] = f'[ "$TOKEN" = swordfish ] || exit {NOT_WHOLE}; {spec["command"]}'
     if rng.random() < 0.3:
         spec |= {"retries": 2, "retry_on": "lost"}
+    if rng.random() < 0.5:
+        spec |= {"budget": BUDGET, "max_cost": f"{rng.uniform(0.2, 1):.2f}"}
+    if rng.random() < 0.3:
+        spec |= {"grace": "5s", "max_price": "0.99"}
     return cast("JobSpec", spec)
 
 
