@@ -100,15 +100,21 @@ def audit(
         yield from _ceiling(view, bills.get(job_id, Fraction(0)))
 
 
-def budget(db: Database, name: str, whole: int) -> Iterator[Finding]:
-    """No instant at which jobs had taken more than there is, by the events; at the end, what they cost."""
+def taken(db: Database) -> Iterator[tuple[str, int]]:
+    """After each event: whose it was, and what all jobs together had taken of their budgets."""
     with db.read() as session:
         events = session.execute(select(JobEvent.job_id, JobEvent.budget_charged).order_by(JobEvent.id)).all()
-    taken: dict[str, int] = {}
+    by_job: dict[str, int] = {}
     for job_id, charged in events:
-        taken[job_id] = charged or 0
-        if sum(taken.values()) > whole:
-            yield Finding("budget", job_id, f"{sum(taken.values())} of {whole} micro-dollars were taken then")
+        by_job[job_id] = charged or 0
+        yield job_id, sum(by_job.values())
+
+
+def budget(db: Database, name: str, whole: int) -> Iterator[Finding]:
+    """No instant at which jobs had taken more than there is, by the events; at the end, what they cost."""
+    for job_id, sum_of_all in taken(db):
+        if sum_of_all > whole:
+            yield Finding("budget", job_id, f"{sum_of_all} of {whole} micro-dollars were taken then")
     views = [view for view in reads.listing(db) if view.budget == name]
     (standing,) = [found for found in budgets.standings(db) if found.name == name]
     spent = sum(view.cost for view in views if view.final)

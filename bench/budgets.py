@@ -19,9 +19,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from bench.audit import Finding, budget
+from bench.audit import Finding, budget, taken
 from bench.farm import farm
 from bench.house import GPU, wait_until
 from bench.servers import database, servers
@@ -88,13 +88,10 @@ def _look(found: Found, db: Database) -> None:
         if view.budget == NAME:
             found.ends[f"{view.state} ({view.reason})"] += 1
             found.spent += view.cost
+    found.highest = max(micros for _, micros in taken(db))
+    waited = select(func.count(JobEvent.job_id.distinct())).where(JobEvent.reason == budgets.WAITING)
     with db.read() as session:
-        events = session.execute(select(JobEvent).order_by(JobEvent.id)).scalars().all()
-    taken: dict[str, int] = {}
-    for event in events:
-        taken[event.job_id] = event.budget_charged or 0
-        found.highest = max(found.highest, sum(taken.values()))
-    found.waited = len({event.job_id for event in events if event.reason == budgets.WAITING})
+        found.waited = session.execute(waited).scalar_one()
 
 
 def report(found: Found, jobs: int, workers: int) -> None:

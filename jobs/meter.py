@@ -200,11 +200,7 @@ def _seen_after(instance: Metered, patience: timedelta) -> bool:
 
 def total(charges: Iterable[Charge]) -> int:
     """The sum in micro-dollars, rounded once, up."""
-    meter = Meter()
-    for item in charges:
-        for minutes, price in item.parts:
-            meter.add(minutes, price)
-    return meter.micros
+    return sum(shares(charges))
 
 
 def shares(charges: Iterable[Charge]) -> list[int]:

@@ -43,8 +43,7 @@ def refuse(db: Database, settings: Settings, specs: Sequence[Spec]) -> None:
 
 def _check_budget(settings: Settings, spec: Spec, whole: int, offers: Mapping[str, Offer]) -> None:
     """Refuse what the whole budget could not pay for at worst: without a price that is the ceiling."""
-    wanted = [name for name in spec.products if spec.coupon is None or name in offers]
-    prices = [offers[name].price if name in offers else None for name in wanted]
+    prices = catalog.prices_of(spec.products, offers, coupon=spec.coupon is not None)
     most = forecast.most(spec, prices, settings.boot_timeout, settings.billing_minimum_minutes)
     if most > whole:
         raise InvalidJob(

@@ -164,8 +164,7 @@ def take(session: Session, now: datetime, job: Job, need: Micros) -> Mapping[str
     if job.budget_id is None or job.budget_charged is not None:
         return {}
     budget = session.execute(select(Budget).where(Budget.id == job.budget_id)).scalar_one()
-    since = begin(budget.every, now)
-    over, open_ = _taken(session, budget, since)
+    over, open_ = _taken(session, now, budget)
     left = budget.micros - over - open_
     if need > left:
         return Lacks(_lacking(budget, over, left, need), need)
@@ -191,7 +190,7 @@ def to_admit(session: Session, now: datetime, queued: Any, most: int) -> tuple[l
     waiting = (queued, Job.reason == WAITING)
     for budget_id in session.execute(select(Job.budget_id).where(*waiting).distinct()).scalars().all():
         budget = session.execute(select(Budget).where(Budget.id == budget_id)).scalar_one()
-        left = budget.micros - sum(_taken(session, budget, begin(budget.every, now)))
+        left = budget.micros - sum(_taken(session, now, budget))
         query = select(Job.seq, Job.id).where(*waiting, Job.budget_id == budget_id)
         enough = (
             query.where(or_(Job.budget_need.is_(None), Job.budget_need <= left)).order_by(Job.seq).limit(most)
@@ -213,24 +212,23 @@ def _found(session: Session, name: str) -> Budget:
 
 
 def _standing(session: Session, now: datetime, budget: Budget) -> Standing:
-    since = begin(budget.every, now)
-    over, open_ = _taken(session, budget, since)
+    over, open_ = _taken(session, now, budget)
     waiting = select(func.count()).where(
         Job.budget_id == budget.id, Job.state == State.QUEUED, Job.reason == WAITING
     )
     every = Every.NEVER if budget.every is None else Every(budget.every)
     count = session.execute(waiting).scalar_one()
-    return Standing(budget.name, budget.micros, every, since, over, open_, count)
+    return Standing(budget.name, budget.micros, every, begin(budget.every, now), over, open_, count)
 
 
-def _taken(session: Session, budget: Budget, since: datetime | None) -> tuple[Micros, Micros]:
+def _taken(session: Session, now: datetime, budget: Budget) -> tuple[Micros, Micros]:
     """What is taken of a budget in its present period: by jobs that are final, and by all others."""
     query = (
         select(Job.state, func.sum(Job.budget_charged))
         .where(Job.budget_id == budget.id, Job.budget_charged.is_not(None))
         .group_by(Job.state)
     )
-    if since is not None:
+    if (since := begin(budget.every, now)) is not None:
         query = query.where(Job.admitted_at >= since)
     over = others = 0
     for state, micros in session.execute(query):

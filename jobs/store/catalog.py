@@ -110,6 +110,13 @@ def choices(products: Iterable[str], offers: Mapping[str, Offer], *, cheapest: b
     return sorted(names, key=price)
 
 
+def prices_of(products: Iterable[str], offers: Mapping[str, Offer], *, coupon: bool) -> list[int | None]:
+    """What each product that a job takes costs an hour; with a *coupon* it takes only what is offered."""
+    return [
+        offers[name].price if name in offers else None for name in products if not coupon or name in offers
+    ]
+
+
 @dataclass(frozen=True)
 class Image:
     """One image that a machine can start from."""
@@ -125,11 +132,11 @@ class Image:
 
 def keep(db: Database, offers: Iterable[Offer]) -> None:
     """Keep the inventory that the API has just listed."""
-    products = [{**asdict(offer)} for offer in offers]
-    for product in products:
-        product.pop("full_price")
+    products = [asdict(offer) for offer in offers]
     # Beside them: workers of before read each product whole, and know no more than they did.
     spot = [product["name"] for product in products if product.pop("spot")]
+    for product in products:
+        del product["full_price"]  # the inventory knows no coupon
     limits.remember(db, "inventory", {"products": products, "spot": spot})
 
 

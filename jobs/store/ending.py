@@ -41,6 +41,7 @@ FRONT = 8
 BAD_BOOTS = 2
 """After so many boots that failed a product is passed over where the job takes another one."""
 DEAR = "waiting_for_price"
+"""The reason of a job whose products all cost more than it pays."""
 SETTLED = ("gone", "refused", "absent")
 
 
@@ -324,9 +325,8 @@ def _verdict_booting(
         )
     if attempt.boot_deadline_at < now:
         return Event.BOOT_FAILED, "boot_timeout", "the machine could not be reached in time", before_go
-    if instance.expires_at < now + timedelta(
-        seconds=money.ending_seconds(job.grace)
-    ):  # boot timeout and run time are in it: only money ends earlier
+    ending = timedelta(seconds=money.ending_seconds(job.grace))
+    if instance.expires_at < now + ending:  # boot timeout and run time are in it: only money ends earlier
         return Event.STOPPED, "max_cost", "booting took all the time that the ceiling can pay for", False
     return None
 

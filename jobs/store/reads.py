@@ -209,15 +209,17 @@ def _job(
         finished_at=job.finished_at,
         since=since or job.submitted_at,
         attempts=tuple(
-            _attempt(attempt, instance, phases, now)
-            for (attempt, instance), phases in zip(attempts, shares, strict=True)
+            _attempt(attempt, instance, phases, any(charge.estimated for charge in charged.values()), now)
+            for (attempt, instance), charged, phases in zip(attempts, parts, shares, strict=True)
         ),
         strays=Share(sum(charge.minutes for charge in stray), sum(costs)),
         secrets=tuple(job.secret_names or ()),
     )
 
 
-def _attempt(attempt: Attempt, instance: Instance, phases: dict[str, Share], now: datetime) -> AttemptView:
+def _attempt(
+    attempt: Attempt, instance: Instance, phases: dict[str, Share], estimated: bool, now: datetime
+) -> AttemptView:
     return AttemptView(
         id=attempt.id,
         number=attempt.number or 0,
@@ -237,7 +239,7 @@ def _attempt(attempt: Attempt, instance: Instance, phases: dict[str, Share], now
         ended_at=attempt.ended_at,
         terminated_at=instance.terminate_accepted_at or instance.gone_at,
         cost=sum(share.cost for share in phases.values()),
-        cost_estimated=meter.charge(instance, now).estimated,
+        cost_estimated=estimated,
         minutes=sum(share.minutes for share in phases.values()),
         phases=phases,
         expires_at=instance.expires_at,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bench.audit import taken
 from jobs.errors import InvalidJob
 from jobs.models import JobEvent
 from jobs.states import Event, State
@@ -286,13 +287,7 @@ def test_who_may_be_taken_away(world: World) -> None:
 
 def _audit(db: Database, whole: int) -> int:
     """The most that all jobs together had taken, at any instant, by the events."""
-    with db.read() as session:
-        events = session.execute(select(JobEvent.job_id, JobEvent.budget_charged).order_by(JobEvent.id)).all()
-    taken: dict[str, int] = {}
-    highest = 0
-    for job_id, charged in events:
-        taken[job_id] = charged or 0
-        highest = max(highest, sum(taken.values()))
+    highest = max(micros for _, micros in taken(db))
     assert highest <= whole
     return highest
 
@@ -305,6 +300,7 @@ def test_many_workers_at_once_take_no_more_than_there_is(world: World) -> None:
     needs = {job_id: dice.randrange(USD // 2, 4 * USD) for job_id in ids}
     bounds = Limits(max_instances=4, max_burn=5 * PRICE)
     todo, lock, wrong = list(ids), threading.Lock(), []
+    lead = world.lead  # of one process, which takes it on one thread only
 
     def work(number: int) -> None:
         owner = f"one-of-many-{number}"
@@ -339,7 +335,7 @@ def test_many_workers_at_once_take_no_more_than_there_is(world: World) -> None:
             attempts.deploy_void(world.db, work, found.lease, event, reason=None, detail="over", pause=later)
         else:
             attempts.deploy_refused(world.db, work, found.lease, "refused", retryable=False)
-            ending.settle(world.db, world.lead)
+            ending.settle(world.db, lead)
         return True
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]

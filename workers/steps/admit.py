@@ -13,10 +13,11 @@ from jobs.backoff import doubling
 from jobs.errors import ApiError, InvalidToken, PaymentRequired
 from jobs.secrets import Unreadable, cipher
 from jobs.states import Event
-from jobs.store import admission, budgets, leases, limits
+from jobs.store import admission, budgets, catalog, leases, limits
 from jobs.store.admission import Candidate, Full, Limits, Plan
 from jobs.store.budgets import Lacks
 from jobs.store.catalog import Offer, choices
+from jobs.store.ending import DEAR
 from jobs.store.submissions import CANCELLED
 from jobs.store.transitions import JobLease, Stale
 from workers.steps import inventory
@@ -170,13 +171,13 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         first = min(waits, key=lambda wait: wait.pause)
         if len(waits) == 1:
             raise first
-        dear = [wait for wait in waits if wait.reason == "waiting_for_price"]
+        dear = [wait for wait in waits if wait.reason == DEAR]
         gone = [wait.product or "" for wait in waits if wait not in dear]
         named = " and ".join(gone[:NAMED])
         more = f" and {len(gone) - NAMED} more" if len(gone) > NAMED else ""
         verb = "is" if len(gone) == 1 else "are"
         said = [f"{named}{more} {verb} out of stock"] if gone else []
-        reason = "no_capacity" if gone else "waiting_for_price"
+        reason = "no_capacity" if gone else DEAR
         raise _Waits(reason, "; ".join([*said, *(wait.detail for wait in dear[:1])]), first.pause)
     if refused is not None:
         raise refused
@@ -198,7 +199,7 @@ def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Of
         raise _Refused(Event.CANNOT_START, "deploy_failed", detail)
     if money.too_dear(offer.price, job.max_price):
         detail = money.dearer(product, offer.price, job.max_price)
-        raise _Waits("waiting_for_price", detail, pause(job.waits))
+        raise _Waits(DEAR, detail, pause(job.waits))
     left, minimum = job.left, ctx.settings.billing_minimum_minutes
     if money.too_little(left, offer.price, minimum, grace_seconds=job.grace, outputs=job.with_outputs):
         shown, price = money.format_usd(max(0, left)), money.format_usd(offer.price)
@@ -246,8 +247,7 @@ def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Of
 
 def _most(ctx: Context, job: Candidate, offers: Mapping[str, Offer]) -> int:
     """What the job can cost at most, whichever of its products its attempts get."""
-    wanted = [name for name in job.products if job.coupon is None or name in offers]
-    prices = [offers[name].price if name in offers else None for name in wanted]
+    prices = catalog.prices_of(job.products, offers, coupon=job.coupon is not None)
     return forecast.most(job, prices, ctx.settings.boot_timeout, ctx.settings.billing_minimum_minutes)
 
 
