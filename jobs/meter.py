@@ -4,7 +4,8 @@ here, with the arithmetic of ``jobs.money``.
 A machine is charged from the deploy request to the accepted terminate, each started minute whole. Where
 a terminate was never accepted, or the machine lived on in spite of it, the first proof that the machine is
 gone ends the count, and the figure is an estimate. So it is where the machine may have lived on for a while:
-then the count ends where it was seen last.
+then the count ends where it was seen last. And so it is where the machine may have ended minutes before its
+terminate was accepted: an earlier one may have worked whose answer was lost, or it was missing by then.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Metered(Protocol):
     status: str | None
     requested_at: datetime | None
     seen_at: datetime | None
+    missing_since: datetime | None
+    terminate_tries: int
     terminate_accepted_at: datetime | None
     gone_at: datetime | None
     doomed_at: datetime | None
@@ -183,8 +186,21 @@ def _end(instance: Metered) -> tuple[datetime | None, bool]:
         return instance.gone_at, instance.gone_at is not None
     if _seen_after(instance, LINGERED):
         return instance.seen_at, True
-    end = instance.terminate_accepted_at or instance.gone_at
-    return end, instance.terminate_accepted_at is None and end is not None
+    if instance.terminate_accepted_at is None:
+        return instance.gone_at, instance.gone_at is not None
+    return instance.terminate_accepted_at, _ended_before(instance, instance.terminate_accepted_at)
+
+
+def _ended_before(instance: Metered, accepted: datetime) -> bool:
+    """Whether a machine may have been gone for more than a minute when its end was *accepted*."""
+    lived = [instance.requested_at]
+    if instance.seen_at is not None:
+        lived.append(instance.seen_at - LINGERED)  # the listing lags
+    if instance.missing_since is None or instance.missing_since >= accepted:
+        if instance.terminate_tries < 2:
+            return False
+        lived.append(instance.doomed_at)  # nothing was sent before
+    return accepted - max(at for at in lived if at is not None) > timedelta(minutes=1)
 
 
 def lived_on(instance: Metered) -> bool:

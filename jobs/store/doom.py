@@ -67,14 +67,14 @@ def due(db: Database, limit: int = 100) -> list[Doomed]:
 
 
 def accepted(db: Database, uuids: Sequence[str]) -> None:
-    """The API acknowledged the end of these machines: their meters stop. Only absences after this count."""
+    """The API acknowledged the end of these machines: their meters stop."""
     with db.write() as session:
         now = db.now(session)
         query = select(Instance).where(Instance.uuid.in_(uuids), Instance.state == "doomed")
         for row in session.execute(query.with_for_update()).scalars():
             if row.terminate_accepted_at is None or meter.lived_on(row):
                 row.terminate_accepted_at = now
-            row.terminate_error, row.missing_since = None, None
+            row.terminate_error = None
             row.terminate_next_at = now + LAG
         session.flush()
 

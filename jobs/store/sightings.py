@@ -174,9 +174,12 @@ def unseen(look: Look, row: Instance, listed: Listed, *, proves: bool) -> bool:
         return False  # the listing may not have it yet
     last_sign = row.terminate_accepted_at or row.seen_at
     if proves and (last_sign is None or listed.began_at > last_sign):
-        if row.missing_since is None:
-            row.missing_since = listed.began_at
-        elif listed.began_at - row.missing_since >= doom.LAG:
+        row.missing_since = row.missing_since or listed.began_at
+        # Once its end was accepted, only absences after that count.
+        if (
+            listed.began_at - max(row.missing_since, row.terminate_accepted_at or row.missing_since)
+            >= doom.LAG
+        ):
             gone(look, row, "absent")
             return False
     return True

@@ -81,6 +81,33 @@ def test_a_job_is_not_final_while_its_machine_lives(world: World) -> None:
     assert world.show(job_id).state is State.SUCCEEDED
 
 
+def test_a_machine_that_was_missing_before_its_end_was_accepted(world: World) -> None:
+    """It may have ended minutes before, so the receipt is an estimate; that it is gone is proved after."""
+    world.boot(), world.boot()  # else a listing without it would be a suspicious one
+    job_id, attempt_id, lease = world.run()
+    world.list()
+    world.finish(attempt_id, lease)
+    assert [item.tries for item in doom.due(world.db)] == [0]
+    uuid = world.instance(attempt_id).uuid
+    doom.refused(world.db, [str(uuid)], "no answer, and yet it worked", timedelta(seconds=60))
+    world.vanish(attempt_id)
+
+    def look() -> Any:
+        world.clock.advance(31)
+        world.heartbeat()
+        world.list()
+        return world.instance(attempt_id)
+
+    assert [look().state, look().state] == ["doomed", "doomed"]
+    assert [item.tries for item in doom.due(world.db)] == [1]
+    doom.accepted(world.db, [str(uuid)])
+    assert [look().state, look().state, look().state] == ["doomed", "doomed", "gone"]
+    assert world.instance(attempt_id).gone_proof == "absent"
+    ending.settle(world.db, world.lead)
+    attempt = world.show(job_id).attempts[0]
+    assert (attempt.minutes, attempt.cost_estimated) == (2, True)
+
+
 # Booting
 
 

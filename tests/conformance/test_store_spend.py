@@ -126,6 +126,7 @@ def test_the_lines_add_up_to_the_sum(machines: list[tuple[int, int, int]], by: B
             state="gone",
             price=price,
             minimum_minutes=0,
+            terminate_tries=0,
             product=f"gpu_{price % 3}",
             requested_at=base + timedelta(seconds=start),
             terminate_accepted_at=base + timedelta(seconds=start + length),

@@ -181,7 +181,9 @@ def test_whichever_way_prices_go_a_receipt_is_not_below_the_bill(
     def charged(second: int) -> int:
         return next(new for since, new in reversed(changes) if since <= second)
 
-    row = Instance(state="live", minimum_minutes=0, requested_at=START, price=price, prices=None)
+    row = Instance(
+        state="live", minimum_minutes=0, terminate_tries=0, requested_at=START, price=price, prices=None
+    )
     for second in range(0, end + 1, 10):
         sight = replace(SEEN, price=charged(second), full_price=charged(second))
         sightings.keep_price(row, sight, START + timedelta(seconds=second))

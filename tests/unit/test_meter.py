@@ -36,6 +36,8 @@ class Row:
     status: str | None = "running"
     requested_at: datetime | None = START
     seen_at: datetime | None = None
+    missing_since: datetime | None = None
+    terminate_tries: int = 1
     terminate_accepted_at: datetime | None = None
     gone_at: datetime | None = None
     doomed_at: datetime | None = None
@@ -79,6 +81,24 @@ def test_an_accepted_terminate_that_did_nothing_does_not_end_the_count() -> None
 def test_the_accepted_terminate_ends_the_count() -> None:
     row = Row(state="gone", terminate_accepted_at=at(90), gone_at=at(900))
     assert meter.charge(row, at(10_000)) == _charge(2, estimated=False)
+
+
+def test_a_terminate_that_was_accepted_late_is_an_estimate() -> None:
+    """An earlier one may have worked without an answer, or the machine vanished before the first."""
+    row = Row(state="doomed", doomed_at=at(100), terminate_accepted_at=at(161), seen_at=at(90))
+    assert meter.charge(row, at(300)) == _charge(3, estimated=False), "it is the first that was sent"
+    row.terminate_tries = 2
+    assert meter.charge(row, at(300)) == _charge(3, estimated=True)
+    row.doomed_at = at(101)
+    assert meter.charge(row, at(300)) == _charge(3, estimated=False), "a minute at most is no estimate"
+    row.doomed_at, row.seen_at = at(100), at(116)
+    assert meter.charge(row, at(300)) == _charge(3, estimated=False), "it was still there"
+    row.terminate_tries, row.missing_since = 1, at(120)
+    assert meter.charge(row, at(300)) == _charge(3, estimated=False)
+    row.seen_at = at(115)
+    assert meter.charge(row, at(300)) == _charge(3, estimated=True)
+    row.missing_since = at(161)
+    assert meter.charge(row, at(300)) == _charge(3, estimated=False), "missing because it was ended"
 
 
 def test_the_first_proof_of_gone_is_an_estimate() -> None:
