@@ -97,10 +97,10 @@ def test_with_another_worker_alive_the_machine_is_gone_too(make: Make, arrangeme
 
 
 @pytest.mark.full
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_no_bill_of_many_jobs_is_above_its_ceiling() -> None:
-    """Twenty of the two hundred that `python -P -m bench.ceilings` runs."""
-    found = ceilings.run(20, seed=7)
+    """Two hundred, with random ceilings, attempts and faults, twenty at once, in real time."""
+    found = ceilings.run(200, seed=7)
     assert found.above == []
     assert found.unused
 
@@ -108,7 +108,7 @@ def test_no_bill_of_many_jobs_is_above_its_ceiling() -> None:
 @pytest.mark.full
 @pytest.mark.timeout(1200)
 def test_many_workers_overspend_no_budget() -> None:
-    """A part of what `python -P -m bench.budgets` does with five hundred jobs and eight workers."""
-    found = budgets.run(60, workers=4, seed=7)
-    assert budgets.good(found, 60), (found.findings, found.ends)
-    assert found.waited > 10
+    """Five hundred jobs and eight workers, on a budget that pays for a tenth of them at a time."""
+    found = budgets.run(500, workers=8, seed=7)
+    assert budgets.good(found, 500), (found.findings, found.ends)
+    assert found.waited
