@@ -105,9 +105,11 @@ def taken(db: Database) -> Iterator[tuple[str, int]]:
     with db.read() as session:
         events = session.execute(select(JobEvent.job_id, JobEvent.budget_charged).order_by(JobEvent.id)).all()
     by_job: dict[str, int] = {}
+    together = 0
     for job_id, charged in events:
+        together += (charged or 0) - by_job.get(job_id, 0)
         by_job[job_id] = charged or 0
-        yield job_id, sum(by_job.values())
+        yield job_id, together
 
 
 def budget(db: Database, name: str, whole: int) -> Iterator[Finding]:

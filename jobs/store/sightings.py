@@ -175,11 +175,8 @@ def unseen(look: Look, row: Instance, listed: Listed, *, proves: bool) -> bool:
     last_sign = row.terminate_accepted_at or row.seen_at
     if proves and (last_sign is None or listed.began_at > last_sign):
         row.missing_since = row.missing_since or listed.began_at
-        # Once its end was accepted, only absences after that count.
-        if (
-            listed.began_at - max(row.missing_since, row.terminate_accepted_at or row.missing_since)
-            >= doom.LAG
-        ):
+        since = max(row.missing_since, last_sign or row.missing_since)  # an accepted end counts anew
+        if listed.began_at - since >= doom.LAG:
             gone(look, row, "absent")
             return False
     return True

@@ -181,6 +181,12 @@ class World:
         """The lease of an attempt, where it could be had: ours, or that of another *owner*."""
         return leases.take_attempts(self.db, [attempt_id], owner or self.owner, room=1).get(attempt_id)
 
+    def attend(self, attempt_id: str) -> AttemptLease:
+        """:meth:`take`, where nobody else has it."""
+        lease = self.take(attempt_id)
+        assert lease is not None
+        return lease
+
     def finish(
         self,
         attempt_id: str,
@@ -273,6 +279,12 @@ class World:
             if uuid not in self.account:
                 observing.proved_gone(self.db, self.lead, instance_id, "404")
         return count + ending.settle(self.db, self.lead)
+
+    def settled(self) -> None:
+        """:meth:`settle` by a worker that lives, and once more for what that has brought about."""
+        self.heartbeat()
+        for _ in range(2):
+            self.settle()
 
     def stranger(
         self, *, fleet: str = FLEET, installation: str | None = None, expires_in: float = 3600

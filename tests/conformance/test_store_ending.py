@@ -1,31 +1,16 @@
-"""What time brings about: limits that pass, jobs that settle, and the next try."""
+"""What time brings about: limits that pass, and jobs that settle."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from jobs.states import Event, State
-from jobs.store import attempts, doom, ending, leases, observing, submissions
-from jobs.store.transitions import AttemptLease
+from jobs.states import State
+from jobs.store import attempts, doom, ending, leases, submissions
 from runner import present
-from tests.conformance.store_kit import PRICE, ROOM, World, spec, submit
-
-
-def _settled(world: World) -> None:
-    world.heartbeat()
-    for _ in range(2):
-        world.settle()
-
-
-def _attend(world: World, attempt_id: str) -> AttemptLease:
-    lease = world.take(attempt_id)
-    assert lease is not None
-    return lease
-
+from tests.conformance.store_kit import PRICE, ROOM, World, submit
 
 # Each cause and its end
 
@@ -51,7 +36,7 @@ def test_each_cause_has_its_end(world: World, cause: str, code: int | None, stat
     early = world.show(job_id)
     assert (early.state, early.reason, early.exit_code) == (State.FINISHING, cause, code)
     assert early.finished_at is None
-    _settled(world)
+    world.settled()
     view = world.show(job_id)
     assert (view.state, view.reason, view.exit_code) == (state, cause, code)
     assert view.finished_at is not None
@@ -77,35 +62,8 @@ def test_a_job_is_not_final_while_its_machine_lives(world: World) -> None:
     assert world.instance(attempt_id).terminate_tries == 50
     assert attempt.cost == 50 * 60 * PRICE // 3600
     world.clock.advance(31)
-    _settled(world)
+    world.settled()
     assert world.show(job_id).state is State.SUCCEEDED
-
-
-def test_a_machine_that_was_missing_before_its_end_was_accepted(world: World) -> None:
-    """It may have ended minutes before, so the receipt is an estimate; that it is gone is proved after."""
-    world.boot(), world.boot()  # else a listing without it would be a suspicious one
-    job_id, attempt_id, lease = world.run()
-    world.list()
-    world.finish(attempt_id, lease)
-    assert [item.tries for item in doom.due(world.db)] == [0]
-    uuid = world.instance(attempt_id).uuid
-    doom.refused(world.db, [str(uuid)], "no answer, and yet it worked", timedelta(seconds=60))
-    world.vanish(attempt_id)
-
-    def look() -> Any:
-        world.clock.advance(31)
-        world.heartbeat()
-        world.list()
-        return world.instance(attempt_id)
-
-    assert [look().state, look().state] == ["doomed", "doomed"]
-    assert [item.tries for item in doom.due(world.db)] == [1]
-    doom.accepted(world.db, [str(uuid)])
-    assert [look().state, look().state, look().state] == ["doomed", "doomed", "gone"]
-    assert world.instance(attempt_id).gone_proof == "absent"
-    ending.settle(world.db, world.lead)
-    attempt = world.show(job_id).attempts[0]
-    assert (attempt.minutes, attempt.cost_estimated) == (2, True)
 
 
 # Booting
@@ -132,7 +90,7 @@ def test_booting_stops_where_the_money_ends(world: World) -> None:
     assert ending.enforce(world.db, world.lead) == 0
     world.clock.advance(1)
     assert ending.enforce(world.db, world.lead) == 1
-    _settled(world)
+    world.settled()
     view = world.show(job_id)
     assert (view.state, view.reason) == (State.EXPIRED, "max_cost")
     assert view.cost == 4 * PRICE // 60
@@ -142,7 +100,7 @@ def test_booting_stops_where_the_money_ends(world: World) -> None:
 def test_booting_and_cancelled(world: World) -> None:
     job_id, _ = world.boot()
     submissions.request_cancel(world.db, job_id)
-    _settled(world)
+    world.settled()
     view = world.show(job_id)
     assert (view.state, view.reason, len(view.attempts)) == (State.CANCELLED, "cancelled_by_user", 1)
 
@@ -151,7 +109,7 @@ def test_booting_and_gone(world: World) -> None:
     job_id, attempt_id = world.boot()
     world.vanish(attempt_id)
     world.clock.advance(1)
-    _settled(world)
+    world.settled()
     assert world.instance(attempt_id).gone_proof == "404"
     assert world.show(job_id).state is State.QUEUED
 
@@ -169,7 +127,7 @@ def test_an_attendant_that_is_away_at_the_deadline(world: World) -> None:
     view = world.show(job_id)
     assert (view.state, view.reason) == (State.FINISHING, "max_runtime")
     assert (view.attempts[0].log_end or "").startswith("incomplete")
-    _settled(world)
+    world.settled()
     assert world.show(job_id).state is State.EXPIRED
 
 
@@ -180,7 +138,7 @@ def test_a_cancel_that_nobody_serves(world: World) -> None:
     assert ending.enforce(world.db, world.lead) == 0
     world.clock.advance(1)
     assert ending.enforce(world.db, world.lead) == 1
-    _settled(world)
+    world.settled()
     assert world.show(job_id).state is State.CANCELLED
 
 
@@ -198,7 +156,7 @@ def test_an_exit_of_its_own_beats_a_cancel(world: World) -> None:
     job_id, attempt_id, lease = world.run()
     submissions.request_cancel(world.db, job_id)
     world.finish(attempt_id, lease)
-    _settled(world)
+    world.settled()
     view = world.show(job_id)
     assert (view.state, view.reason, view.cancel_requested) == (State.SUCCEEDED, "exit_code", True)
 
@@ -255,7 +213,7 @@ def test_what_passed_while_nobody_served_is_not_held_against_the_machine(world: 
 
 def test_a_start_that_nobody_heard_of_is_asked_for_before_its_boot_is_called_too_long(world: World) -> None:
     job_id, attempt_id = world.boot()
-    lease = _attend(world, attempt_id)
+    lease = world.attend(attempt_id)
     deadline = world.clock.now + timedelta(seconds=3600)
     attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
     world.clock.advance(8 * 3600)
@@ -295,7 +253,7 @@ def test_a_cancel_waits_until_the_deploy_is_settled(world: World) -> None:
     world.settle()
     assert world.show(job_id).state is State.DEPLOYING
     attempts.deployed(world.db, world.work(attempt_id), lease, world.appear("x").uuid)
-    _settled(world)
+    world.settled()
     view = world.show(job_id)
     assert (view.state, view.reason) == (State.CANCELLED, "cancelled_by_user")
     assert view.cost == PRICE // 60
@@ -315,206 +273,6 @@ def test_a_deploy_that_is_refused_for_good(world: World) -> None:
     )
 
 
-# The next try
-
-
-def test_three_further_tries_with_growing_pauses(world: World) -> None:
-    job_id = submit(world.db)
-    pauses = []
-    for number in range(1, 5):
-        world.boot(job_id)
-        assert [item.number for item in world.show(job_id).attempts] == list(range(1, number + 1))
-        world.clock.advance(901)
-        _settled(world)
-        if number < 4:
-            assert world.show(job_id).state is State.QUEUED
-            waited = 0.0
-            while ending.wanted(world.db, ROOM).admit == []:
-                world.clock.advance(0.25)
-                waited += 0.25
-            pauses.append(waited)
-    view = world.show(job_id)
-    assert (view.state, view.reason, len(view.attempts)) == (State.FAILED, "boot_timeout", 4)
-    for pause, middle in zip(pauses, (5, 10, 20), strict=True):
-        assert middle * 0.75 <= pause <= middle * 1.25 + 0.25
-
-
-def test_nothing_is_tried_again_after_go(world: World) -> None:
-    """From the order of `go` on the command may have run, also where no answer to it came."""
-    job_id, attempt_id = world.boot()
-    lease = _attend(world, attempt_id)
-    deadline = world.clock.now + timedelta(seconds=3600)
-    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
-    world.clock.advance(901)
-    _settled(world)
-    view = world.show(job_id)
-    assert (view.state, view.reason) == (State.FAILED, "boot_timeout")
-
-
-def _tried_again(world: World, job_id: str, cause: str, code: int | None = None) -> bool:
-    """Run and end the next attempt; whether another one follows."""
-    _, attempt_id, lease = world.run(job_id)
-    world.finish(attempt_id, lease, cause=cause, exit_code=code)
-    _settled(world)
-    world.clock.advance(76)
-    world.heartbeat()
-    return world.show(job_id).state is State.QUEUED
-
-
-def test_a_started_command_is_tried_again_as_often_as_wanted(world: World) -> None:
-    job_id = submissions.submit(world.db, [spec(retries=2)])[0].id
-    assert _tried_again(world, job_id, "exit_code", 3)
-    between = world.show(job_id)
-    assert (between.exit_code, between.reason, between.finished_at) == (None, None, None)
-    assert "exit_code" in (between.detail or "")
-    assert _tried_again(world, job_id, "lost")
-    assert not _tried_again(world, job_id, "exit_code", 4)
-    view = world.show(job_id)
-    assert (view.state, view.reason, view.exit_code) == (State.FAILED, "exit_code", 4)
-    assert [(item.number, item.exit_code, item.outcome) for item in view.attempts] == [
-        (1, 3, "exit_code"),
-        (2, None, "lost"),
-        (3, 4, "exit_code"),
-    ]
-
-
-def test_the_first_success_is_the_end(world: World) -> None:
-    job_id = submissions.submit(world.db, [spec(retries=2)])[0].id
-    assert _tried_again(world, job_id, "exit_code", 1)
-    assert not _tried_again(world, job_id, "exit_code", 0)
-    view = world.show(job_id)
-    assert (view.state, view.exit_code, len(view.attempts)) == (State.SUCCEEDED, 0, 2)
-
-
-@pytest.mark.parametrize(
-    ("retry_on", "cause", "again"),
-    [
-        ("lost", "exit_code", False),
-        ("lost", "lost", True),
-        ("exit_code", "exit_code", True),
-        ("exit_code", "lost", False),
-        ("lost,exit_code", "max_runtime", False),
-        ("lost,exit_code", "max_cost", False),
-        ("lost,exit_code", "cancelled_by_user", False),
-    ],
-)
-def test_only_for_the_reasons_that_were_named(world: World, retry_on: str, cause: str, again: bool) -> None:
-    job_id = submissions.submit(world.db, [spec(retries=1, retry_on=tuple(retry_on.split(",")))])[0].id
-    assert _tried_again(world, job_id, cause, 1) is again
-
-
-def test_attempts_that_never_started_use_up_no_retry(world: World) -> None:
-    job_id = submissions.submit(world.db, [spec(retries=1)])[0].id
-    for _ in range(3):
-        world.boot(job_id)
-        world.clock.advance(901)
-        _settled(world)
-        world.clock.advance(76)
-        world.heartbeat()
-    assert _tried_again(world, job_id, "lost")
-    assert not _tried_again(world, job_id, "lost")
-    assert [item.number for item in world.show(job_id).attempts] == [1, 2, 3, 4, 5]
-
-
-def test_a_machine_that_vanishes_after_a_stop_is_not_tried_again(world: World) -> None:
-    job_id = submissions.submit(world.db, [spec(retries=1)])[0].id
-    _, attempt_id, lease = world.run(job_id)
-    attempts.order_stop(world.db, world.work(attempt_id), lease, "max_cost")
-    world.finish(attempt_id, lease, cause="lost", exit_code=None)
-    _settled(world)
-    assert world.show(job_id).state is State.FAILED
-
-
-def test_a_machine_that_got_the_order_and_was_never_heard_of_again_counts_as_lost(world: World) -> None:
-    job_id = submissions.submit(world.db, [spec(retries=1, retry_on=("lost",))])[0].id
-    _, attempt_id = world.boot(job_id)
-    lease = _attend(world, attempt_id)
-    deadline = world.clock.now + timedelta(seconds=3600)
-    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
-    world.clock.advance(901)
-    _settled(world)
-    assert world.show(job_id).state is State.QUEUED
-
-
-def test_a_distrusted_machine_is_not_tried_again(world: World) -> None:
-    job_id, attempt_id = world.boot()
-    attempts.finish(
-        world.db,
-        world.work(attempt_id),
-        _attend(world, attempt_id),
-        Event.DISTRUSTED,
-        state=State.BOOTING,
-        cause="host_key",
-        detail="another key",
-    )
-    _settled(world)
-    assert (world.show(job_id).state, world.show(job_id).reason) == (State.FAILED, "host_key")
-
-
-def test_a_cancel_while_finishing_forbids_the_next_try(world: World) -> None:
-    job_id, _ = world.boot()
-    world.clock.advance(901)
-    world.heartbeat()
-    ending.enforce(world.db, world.lead)
-    assert submissions.request_cancel(world.db, job_id) is State.FINISHING
-    _settled(world)
-    view = world.show(job_id)
-    assert (view.state, view.reason) == (State.FAILED, "boot_timeout")
-
-
-def test_no_next_try_where_the_ceiling_is_used_up(world: World) -> None:
-    """17 of 18 minutes are spent: what is left pays for no ending."""
-    job_id = submissions.submit(world.db, [spec(max_cost=18 * PRICE // 60)])[0].id
-    world.boot(job_id)
-    world.clock.advance(901)
-    _settled(world)
-    view = world.show(job_id)
-    assert (view.state, view.reason, view.cost) == (State.FAILED, "boot_timeout", 16 * PRICE // 60)
-
-
-def test_a_next_try_where_just_enough_is_left(world: World) -> None:
-    job_id = submissions.submit(world.db, [spec(max_cost=19 * PRICE // 60)])[0].id
-    world.boot(job_id)
-    world.clock.advance(901)
-    _settled(world)
-    assert world.show(job_id).state is State.QUEUED
-
-
-def test_no_next_try_where_the_billed_minimum_does_not_fit(world: World) -> None:
-    job_id = submissions.submit(world.db, [spec(max_cost=100 * PRICE // 60)])[0].id
-    world.boot(job_id, minimum_minutes=60)
-    world.clock.advance(901)
-    _settled(world)
-    view = world.show(job_id)
-    assert (view.state, view.cost) == (State.FAILED, 60 * PRICE // 60)
-
-
-def test_the_detail_tells_why_it_is_tried_again(world: World) -> None:
-    job_id, _ = world.boot()
-    world.clock.advance(901)
-    _settled(world)
-    view = world.show(job_id)
-    assert view.reason is None
-    assert view.detail is not None
-    assert "boot_timeout" in view.detail
-
-
-def test_the_last_attempts_outcome_is_not_the_first_ones(world: World) -> None:
-    job_id, _ = world.boot()
-    world.clock.advance(901)
-    _settled(world)
-    world.clock.advance(61)
-    world.heartbeat()
-    _, attempt_id, lease = world.run(job_id)
-    world.finish(attempt_id, lease)
-    _settled(world)
-    view = world.show(job_id)
-    assert view.state is State.SUCCEEDED
-    assert [item.outcome for item in view.attempts] == ["boot_timeout", "exit_code"]
-    assert view.cost == sum(item.cost for item in view.attempts)
-    assert [item.terminated_at is not None for item in view.attempts] == [True, True]
-
-
 def test_what_is_wrong_with_one_does_not_keep_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -529,82 +287,10 @@ def test_what_is_wrong_with_one_does_not_keep_the_others(
             raise RuntimeError("a fault that nobody foresaw")
 
     monkeypatch.setattr(ending, "_settle_one", stumbling)
-    _settled(world)
+    world.settled()
     assert world.show(sound[0]).state is State.SUCCEEDED
     assert world.show(broken[0]).state is State.FINISHING, "nothing of it was written"
     assert broken[1] in caplog.text
     monkeypatch.undo()
-    _settled(world)
+    world.settled()
     assert world.show(broken[0]).state is State.SUCCEEDED
-
-
-def test_a_terminate_is_one_processs_at_a_time(world: World) -> None:
-    _, attempt_id, lease = world.run()
-    world.finish(attempt_id, lease)
-    assert len(doom.due(world.db)) == 1
-    assert doom.due(world.db) == []
-    world.clock.advance(31)  # whoever had it died
-    assert len(doom.due(world.db)) == 1
-
-
-def test_a_terminate_that_is_acknowledged_stops_the_meter(world: World) -> None:
-    job_id, attempt_id, lease = world.run()
-    world.clock.advance(100)
-    world.finish(attempt_id, lease)
-    world.terminate()
-    world.clock.advance(100_000)
-    attempt = world.show(job_id).attempts[0]
-    assert (attempt.minutes, attempt.cost, attempt.cost_estimated) == (2, 2 * PRICE // 60, False)
-    assert attempt.leak_suspected
-
-
-def test_what_is_gone_is_not_among_the_instances(world: World) -> None:
-    _, attempt_id = world.boot()
-    uuid = world.instance(attempt_id).uuid
-    assert [row.uuid for row in doom.instances(world.db)] == [uuid]
-    observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
-    assert doom.instances(world.db) == []
-
-
-def test_who_lived_on_after_an_accepted_terminate_is_billed_to_the_next_one(world: World) -> None:
-    job_id, attempt_id, lease = world.run()
-    world.finish(attempt_id, lease)
-    (machine,) = doom.due(world.db)
-    doom.accepted(world.db, [machine.uuid])  # and nothing happens
-    for _ in range(4):
-        world.clock.advance(30)
-        world.list()
-    (again,) = doom.due(world.db)
-    assert again.uuid == machine.uuid
-    doom.accepted(world.db, [again.uuid])
-    assert world.instance(attempt_id).terminate_accepted_at == world.clock.now
-    assert world.show(job_id).attempts[0].minutes == 2
-
-
-def test_who_lived_on_and_whose_end_nobody_saw_is_billed_until_the_proof(world: World) -> None:
-    """The first terminate was accepted and did nothing; the repeats failed, and then it was gone."""
-    job_id, attempt_id, lease = world.run()
-    world.finish(attempt_id, lease)
-    (machine,) = doom.due(world.db)
-    doom.accepted(world.db, [machine.uuid])
-    for _ in range(20):
-        world.clock.advance(30)
-        world.list()
-    assert world.show(job_id).attempts[0].minutes == 10, "it is still there, and it costs"
-    world.clock.advance(1)
-    observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
-    attempt = world.show(job_id).attempts[0]
-    assert (world.instance(attempt_id).state, attempt.minutes, attempt.cost_estimated) == ("gone", 11, True)
-
-
-def test_a_machine_that_takes_its_time_to_go_is_not_billed_on(world: World) -> None:
-    job_id, attempt_id, lease = world.run()
-    world.finish(attempt_id, lease)
-    (machine,) = doom.due(world.db)
-    doom.accepted(world.db, [machine.uuid])
-    world.account[machine.uuid] = replace(world.account[machine.uuid], status="terminating")
-    for _ in range(10):
-        world.clock.advance(30)
-        world.list()
-    attempt = world.show(job_id).attempts[0]
-    assert (attempt.minutes, attempt.cost_estimated) == (1, False)
