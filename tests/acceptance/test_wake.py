@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,10 @@ CONFIGURATION = """<busconfig>
 class Desktop:
     """The part of a desktop that is asked to stay awake, on a bus of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        socket, configuration = folder / "bus", folder / "bus.conf"
-        configuration.write_text(CONFIGURATION.format(socket=socket))
-        self.address = f"unix:path={socket}"
+    def __init__(self, address: str) -> None:
+        self.address = address
         self.holders: set[int] = set()
         self.told: list[str] = []
-        self._daemon = subprocess.Popen(["dbus-daemon", "--nofork", f"--config-file={configuration}"])
-        wait_until(socket.exists, what="the bus")
         self._bus = open_dbus_connection(self.address)
         self._bus.send_and_get_reply(message_bus.RequestName("org.freedesktop.PowerManagement"))
         self._over = threading.Event()
@@ -48,8 +45,6 @@ class Desktop:
         self._over.set()
         self._thread.join()
         self._bus.close()
-        self._daemon.terminate()
-        self._daemon.wait(10)
 
     def _serve(self, bus: DBusConnection) -> None:
         while not self._over.is_set():
@@ -72,13 +67,27 @@ class Desktop:
                 bus.send(new_error(call, "org.freedesktop.DBus.Error.UnknownMethod"))
 
 
+@contextmanager
+def _bus(folder: Path) -> Iterator[str]:
+    """The address of a bus that takes connections: it prints it once it does; its socket is there before."""
+    socket, configuration = folder / "bus", folder / "bus.conf"
+    configuration.write_text(CONFIGURATION.format(socket=socket))
+    command = ["dbus-daemon", "--nofork", "--print-address", f"--config-file={configuration}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
+        try:
+            assert daemon.stdout is not None
+            assert daemon.stdout.readline(), "the bus ended before it took connections"
+            yield f"unix:path={socket}"
+        finally:
+            daemon.terminate()
+
+
 @pytest.fixture
 def desktop(tmp_path: Path) -> Iterator[Desktop]:
     if not shutil.which("dbus-daemon"):
         pytest.skip("dbus-daemon is not installed, so nothing was shown against it")
-    desktop = Desktop(tmp_path)
-    yield desktop
-    desktop.close()
+    with _bus(tmp_path) as address, closing(Desktop(address)) as desktop:
+        yield desktop
 
 
 def test_awake_exactly_while_machines_live(installation: Installation, desktop: Desktop) -> None:
