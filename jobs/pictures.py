@@ -23,7 +23,7 @@ def job_json(view: JobView) -> dict[str, Any]:
         "cheapest": view.cheapest,
         "image": view.image,
         "exit_code": view.exit_code,
-        "cost_usd": money.format_cost(view.cost),
+        "cost_usd": money.format_usd(view.cost),
         "max_cost_usd": money.format_usd(view.max_cost),
         "max_cost_source": view.max_cost_source,
         "max_runtime_seconds": view.max_runtime,
@@ -52,7 +52,8 @@ def job_json(view: JobView) -> dict[str, Any]:
 def receipt_json(view: JobView) -> dict[str, Any]:
     """What a job has cost, and for what: exact, so that the parts add up to the whole.
 
-    ``failures_usd``: attempts that failed, and strays; ``overrun_usd``: what is above the ceiling.
+    ``failures_usd``: attempts that failed, and strays; ``overrun_usd``: what is above the ceiling. ``prices``
+    of an attempt: how many of its minutes were billed at each price, in order.
     """
     return {
         "id": view.id,
@@ -67,6 +68,7 @@ def receipt_json(view: JobView) -> dict[str, Any]:
         "max_cost_usd": money.format_usd(view.max_cost),
         "max_cost_source": view.max_cost_source,
         "budget": view.budget,
+        "coupon": view.coupon,
         "overrun_usd": money.format_usd(view.overrun),
     }
 
@@ -80,6 +82,9 @@ def _receipt_of(view: AttemptView) -> dict[str, Any]:
         "instance_uuid": view.instance_uuid,
         "full_price_usd_per_hour": usd(view.full_price),
         "price_usd_per_hour": usd(view.price),
+        "prices": [
+            {"minutes": minutes, "price_usd_per_hour": usd(price or None)} for minutes, price in view.prices
+        ],
         "phases": {name: _share_json(share) for name, share in view.phases.items()},
         "minutes": view.minutes,
         "cost_usd": money.format_usd(view.cost),
@@ -108,7 +113,7 @@ def _attempt_json(view: AttemptView) -> dict[str, Any]:
         "outcome": view.outcome,
         "detail": view.detail,
         "minutes": view.minutes,
-        "cost_usd": money.format_cost(view.cost),
+        "cost_usd": money.format_usd(view.cost),
         "cost_estimated": view.cost_estimated,
         "deadline_at": time_text(view.deadline_at),
         "expires_at": time_text(view.expires_at),

@@ -35,6 +35,9 @@ MOST_RETRIES = 100
 MOST_OUTPUTS = 100
 MOST_PRODUCTS = 20
 LONGEST_GLOB = 1000
+NONE = "none"
+"""What switches a default of the working folder off, for one job."""
+SWITCHED_OFF = ("budget", "coupon", "idle_timeout", "max_price")
 RETRIABLE = ("lost", "exit_code")
 """Why a command that was started may be tried again. What failed before its start is so by itself."""
 
@@ -247,6 +250,8 @@ class _Values:
 
     def get(self, name: str) -> tuple[Any, str]:
         """The value or None, and what to call it in a message."""
+        if name in SWITCHED_OFF and self.spec.get(name) == NONE:
+            return None, self.sources.get(name, name)
         if self.spec.get(name) is not None:
             return self.spec[name], self.sources.get(name, name)
         if self.defaults.get(name) is not None:
@@ -401,9 +406,10 @@ def _budget(value: object, what: str) -> str | None:
 
 def budget_name(value: object, what: str) -> str:
     """The name of a budget. Raises InvalidJob."""
-    if not isinstance(value, str) or not _BUDGET.fullmatch(value):
+    if not isinstance(value, str) or not _BUDGET.fullmatch(value) or value == NONE:
         raise InvalidJob(
-            f"{what} must be a budget's name: 1 to 64 letters, digits, '.', '_' or '-', not {shown(value)}."
+            f"{what} must be a budget's name: 1 to 64 letters, digits, '.', '_' or '-', beginning with a "
+            f"letter or a digit, and other than {NONE!r}; not {shown(value)}."
         )
     return value
 

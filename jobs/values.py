@@ -24,6 +24,7 @@ DEFAULT_API_URL = "https://vm.massedcompute.com/api/v1"
 DAY = 86_400
 LONGEST_DURATION = 365 * DAY
 _DURATION = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
+_LONG = re.compile(r"(?:[0-9]+[dhms])+")
 _SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]iB|[kMGT]B)?")
 _PLAIN = " /!\"#$&'()*+,:;<=>@[\\]^`{|}"
 """What may stand in the path of a database's address as it is: all of ASCII's signs but ``%`` and ``?``."""
@@ -83,6 +84,8 @@ def parse_duration(
     elif isinstance(value, str) and value.strip() and (match := _DURATION.fullmatch(value.strip())):
         units = reversed(_UNITS.values())
         seconds = sum(int(number or 0) * unit for number, unit in zip(match.groups(), units, strict=True))
+    if seconds is None and isinstance(value, str) and _LONG.fullmatch(value.strip()):
+        seconds = most + 1  # of more digits than anything that may be
     if seconds is None:
         raise InvalidJob(
             f"{what} must be a whole number with a unit, such as 90s, 45m, 2h or 1d, not {shown(value)}."

@@ -22,7 +22,8 @@ class Share:
 class AttemptView:
     """One try. ``cost`` is in micro-dollars; prices in micro-dollars an hour; None is unknown.
 
-    ``price`` is what is charged, ``full_price`` that before a coupon. ``phases``: what the cost was for.
+    ``price`` is what is charged, ``full_price`` that before a coupon, ``prices`` the billed minutes at each
+    price in order, 0 where it is not known. ``phases``: what the cost was for.
     ``outputs``: the tree that has come back; ``outputs_state``: ``files``, ``bytes``, whether that is all
     (``over``, ``complete``), and a ``note``; ``transfer``: ``what`` comes or goes, ``bytes`` ``of`` how many.
     """
@@ -47,6 +48,7 @@ class AttemptView:
     cost: int
     cost_estimated: bool
     minutes: int
+    prices: tuple[tuple[int, int], ...]
     phases: Mapping[str, Share]
     expires_at: datetime
     deadline_at: datetime | None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,11 +23,14 @@ from runner.present import count, span
 
 if TYPE_CHECKING:
     from workers.cloud.gate import Gate
+    from workers.cloud.shapes import Instance as Listed
     from workers.cloud.shapes import Listing
 
 API_SECONDS = 20.0
 CLOCK_SECONDS = 60.0
 LEAST_FREE_BYTES = 1 << 30
+LOOK_SECONDS = 20.0
+"""So often, and more, a service looks at an account with machines: a price may have changed since."""
 LATE = timedelta(minutes=10)
 """A notification that waits for longer tells nobody in time."""
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -287,6 +291,24 @@ def _clock(listing: Listing, db: Database | None) -> Finding:
     return Finding("clock", True, "agrees with the API's")
 
 
+def _other_prices(db: Database, listed: Mapping[str, Listed]) -> list[str]:
+    """Machines that are metered at another price than is listed, also once the service has looked itself."""
+    end = time.monotonic() + LOOK_SECONDS
+    while True:
+        rows = {row.uuid: row for row in doom.instances(db)}
+        differ = [
+            f"{instance.name}: metered at ${money.format_usd(row.price)}/h, "
+            f"listed at ${money.format_usd(price)}/h"
+            for uuid, instance in listed.items()
+            if (row := rows.get(uuid)) is not None and row.price is not None
+            if instance.price_is_final or not (row.prices or {}).get("final")
+            if (price := instance.price_micros_per_hour) is not None and price != row.price
+        ]
+        if not differ or time.monotonic() > end or not leases.workers(db):
+            return differ
+        time.sleep(0.5)
+
+
 def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
     """The account's machines, the database and the meter must tell the same story."""
     with db.read() as session:
@@ -302,13 +324,7 @@ def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
             wrong.append(f"{instance.name} ({uuid}) is rented and in nobody's books; the service ends it")
         if name is not None and listing.date.timestamp() > name.expires_at:
             wrong.append(f"{instance.name} ({uuid}) is past its expiry; `runner reap` ends it")
-        price = instance.price_micros_per_hour
-        told = instance.price_is_final or row is None or not (row.prices or {}).get("final")
-        if row is not None and told and price is not None and row.price is not None and price != row.price:
-            wrong.append(
-                f"{instance.name}: metered at ${money.format_usd(row.price)}/h, "
-                f"listed at ${money.format_usd(price)}/h"
-            )
+    wrong += _other_prices(db, listed)
     now = db.clock()
     for row in rows.values():
         if row.uuid is not None and row.uuid not in listed and row.state == "live":

@@ -209,17 +209,16 @@ def _job(
         finished_at=job.finished_at,
         since=since or job.submitted_at,
         attempts=tuple(
-            _attempt(attempt, instance, phases, any(charge.estimated for charge in charged.values()), now)
-            for (attempt, instance), charged, phases in zip(attempts, parts, shares, strict=True)
+            _attempt(attempt, instance, phases, now)
+            for (attempt, instance), phases in zip(attempts, shares, strict=True)
         ),
         strays=Share(sum(charge.minutes for charge in stray), sum(costs)),
         secrets=tuple(job.secret_names or ()),
     )
 
 
-def _attempt(
-    attempt: Attempt, instance: Instance, phases: dict[str, Share], estimated: bool, now: datetime
-) -> AttemptView:
+def _attempt(attempt: Attempt, instance: Instance, phases: dict[str, Share], now: datetime) -> AttemptView:
+    whole = meter.charge(instance, now)
     return AttemptView(
         id=attempt.id,
         number=attempt.number or 0,
@@ -239,8 +238,9 @@ def _attempt(
         ended_at=attempt.ended_at,
         terminated_at=instance.terminate_accepted_at or instance.gone_at,
         cost=sum(share.cost for share in phases.values()),
-        cost_estimated=estimated,
-        minutes=sum(share.minutes for share in phases.values()),
+        cost_estimated=whole.estimated,
+        minutes=whole.minutes,
+        prices=whole.parts,
         phases=phases,
         expires_at=instance.expires_at,
         deadline_at=attempt.deadline_at,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs import money
-from jobs.money import parse_usd
+from jobs.money import Micros, parse_usd
 from jobs.spec import budget_name
 from jobs.store import budgets
 from jobs.store.budgets import Every, Standing
@@ -28,7 +28,8 @@ def budget() -> None:
     """
 
 
-@app.command("set")
+# What begins with a dash may be an amount: it is refused as such, and not as an option.
+@app.command("set", context_settings={"ignore_unknown_options": True})
 def set_(
     name: Name,
     usd: Annotated[str, typer.Argument(metavar="USD", help="How much, in US dollars.")],
@@ -68,7 +69,7 @@ def ls(json: Json = False) -> None:
         (
             standing.name,
             "never" if standing.every is Every.NEVER else f"each {standing.every}",
-            *(f"${money.format_usd(micros)}" for micros in _sums(standing)),
+            *map(_dollars, _sums(standing)),
             str(standing.waiting),
         )
         for standing in standings
@@ -87,15 +88,19 @@ def rm(name: Name) -> None:
         budgets.remove(client.database, budget_name(name, "NAME"))
 
 
-def _sums(standing: Standing) -> tuple[int, int, int, int]:
+def _sums(standing: Standing) -> tuple[Micros, Micros, Micros, Micros]:
     return standing.micros, standing.spent, standing.reserved, standing.left
 
 
 def _text(standing: Standing) -> str:
     every = "" if standing.every is Every.NEVER else f" each {standing.every}"
-    usd = [money.format_usd(micros) for micros in _sums(standing)]
+    usd = [_dollars(micros) for micros in _sums(standing)]
     waiting = f"; {present.count(standing.waiting, 'job')} waiting" if standing.waiting else ""
-    return f"{standing.name}: ${usd[0]}{every}, ${usd[1]} spent, ${usd[2]} reserved, ${usd[3]} left{waiting}"
+    return f"{standing.name}: {usd[0]}{every}, {usd[1]} spent, {usd[2]} reserved, {usd[3]} left{waiting}"
+
+
+def _dollars(micros: Micros) -> str:
+    return ("-" if micros < 0 else "") + f"${money.format_usd(abs(micros))}"
 
 
 def _json(standing: Standing) -> dict[str, Any]:

@@ -467,13 +467,25 @@ def _say_submitted(client: Client, spec: Spec, submitted: submissions.Submitted,
     out.note(
         f"job {submitted.id} · ceiling ${money.format_usd(job.max_cost)} ({job.max_cost_source}) · "
         f"max runtime {present.span(job.max_runtime)} ({job.max_runtime_source})"
-        f"{f' · budget {job.budget}' if job.budget is not None else ''}"
+        f"{_terms(job)}"
     )
     if trouble is not None:
         out.note(trouble)
     if not daemon.workers(client.database):
         nobody, command = daemon.nobody(client.database)
         out.note(f"{nobody}; the job waits until you start one with `{command}`")
+
+
+def _terms(job: Spec | JobView) -> str:
+    """What else a job was submitted on: where a folder's file gave it, nobody has typed it."""
+    terms = (
+        ("budget", job.budget),
+        ("coupon", job.coupon),
+        ("max price", None if job.max_price is None else f"${money.format_usd(job.max_price)} an hour"),
+        ("idle timeout", None if job.idle_timeout is None else present.span(job.idle_timeout)),
+        ("grace", None if job.grace == money.GRACE_SECONDS else present.span(job.grace)),
+    )
+    return "".join(f" · {what} {value}" for what, value in terms if value is not None)
 
 
 def _wait(client: Client, ids: list[str], timeout: float | None) -> list[JobView]:

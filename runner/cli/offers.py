@@ -12,6 +12,7 @@ from jobs import money
 from jobs.errors import BadRequest, InvalidJob
 from jobs.money import Micros
 from jobs.settings import load_settings
+from jobs.spec import LONGEST_COUPON
 from runner import present, products
 from runner.cli import output
 from runner.cli.api import SECONDS, open_cloud, time_left
@@ -128,8 +129,8 @@ def coupon(
     Example: runner coupon TestCoupon
     """
     code = code.strip()
-    if not 1 <= len(code) <= 100 or not code.isprintable():
-        raise InvalidJob("The code of a coupon must be 1 to 100 printable characters.")
+    if not 1 <= len(code) <= LONGEST_COUPON or not code.isprintable():
+        raise InvalidJob(f"CODE must be the code of a coupon: 1 to {LONGEST_COUPON} printable characters.")
     left = time_left()
     with open_cloud(load_settings()) as cloud:
         try:

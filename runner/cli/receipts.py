@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobs import money
+from jobs.money import Micros
 from jobs.pictures import receipt_json
 from jobs.store import reads
 from jobs.views import AttemptView, JobView, Share
@@ -18,6 +19,8 @@ HEADERS = ("attempt", "product", "price", "booting", "running", "finishing", "bi
 
 def receipt(job: Job, json: Json = False) -> None:
     """Print what a job has cost: each attempt, by what its machine was doing, and the ceiling over all.
+
+    Where its price changed, the minutes at each one are shown.
 
     Example: runner receipt my-training
     """
@@ -54,11 +57,16 @@ def _row(attempt: AttemptView) -> tuple[str, ...]:
 
 
 def _price(attempt: AttemptView) -> str:
-    if attempt.price is None:
-        return "unknown"
     before = attempt.full_price
     full = f" (full price ${money.format_usd(before)})" if before not in (None, attempt.price) else ""
-    return f"${money.format_usd(attempt.price)}/h{full}"
+    if len(attempt.prices) > 1:
+        steps = (f"{minutes} min at {_hourly(price or None)}" for minutes, price in attempt.prices)
+        return ", ".join(steps) + full
+    return _hourly(attempt.price) + full
+
+
+def _hourly(price: Micros | None) -> str:
+    return "unknown" if price is None else f"${money.format_usd(price)}/h"
 
 
 def _share(share: Share | None) -> str:
@@ -80,5 +88,7 @@ def _sums(view: JobView) -> Iterator[tuple[str, str]]:
     yield "ceiling", f"${money.format_usd(view.max_cost)} ({view.max_cost_source})"
     if view.budget is not None:
         yield "budget", view.budget
+    if view.coupon is not None:
+        yield "coupon", view.coupon
     if view.overrun:
         yield "overrun", f"${money.format_usd(view.overrun)} above the ceiling"

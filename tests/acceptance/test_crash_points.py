@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +32,16 @@ NOTED_SECONDS = 5
 """How long one of these points may take to come after the job is final and its notification is there."""
 
 
+CEILING = "0.20"
+
+
 class _Killing:
-    """An installation that runs the same job again and again, and is killed at another point each time."""
+    """An installation that runs the same job again and again, and is killed at another point each time.
+
+    All its jobs are paid by one budget. With ``stopped`` they go on until their ceiling in time.
+    """
+
+    stopped = False
 
     def __init__(self, served: Installation, folder: Path, receiver: Receiver) -> None:
         self.served, self.folder, self.receiver = served, folder, receiver
@@ -38,15 +49,20 @@ class _Killing:
         self.workdir = folder / "work dir"
         self.workdir.mkdir()
         (self.workdir / "data").write_text("data\n")
+        served.ok("budget", "set", "crashes", "100")
 
     def submit(self) -> str:
+        self.marks.unlink(missing_ok=True)
         before = dict(self.served.environ)
         self.served.environ["TOKEN"] = "swordfish"
-        options = ("--workdir", str(self.workdir), "--setup", "echo set up", "--output", "result")
         command = f"cat data; echo $TOKEN | tr a-z A-Z; echo ran >>'{self.marks}'; seq 3; cp data result"
+        options = ["--workdir", str(self.workdir), "--setup", "echo set up", "--output", "result"]
+        options += ["--max-cost", CEILING, "--budget", "crashes", "--secret", "TOKEN"]
+        if self.stopped:
+            options += ["--max-runtime", "10s", "--grace", "2s"]
+            command += "; sleep 600"
         try:
-            words = ("submit", *GPU, "--max-cost", "5", *options, "--secret", "TOKEN", "--", command)
-            return self.served.ok(*words).strip()
+            return self.served.ok("submit", *GPU, *options, "--", command).strip()
         finally:
             self.served.environ = before
 
@@ -64,20 +80,27 @@ class _Killing:
         with self.served.service_log.open("ab") as log:
             return prefork.start(words, env=environ, cwd=cwd, output=log.fileno())
 
-    def points(self) -> list[str]:
-        """All that are passed on one job's way, and when the service stops, in their order."""
+    def points(self, *, running: bool = False) -> list[str]:
+        """All that are passed on one job's way, and when the service stops, in their order.
+
+        *running*: only those that come after its command has begun.
+        """
         noted = self.folder / "points"
         process = self.start(f"note:{noted}")
+        passed = 0
         try:
-            self.check(self.submit())
+            job_id = self.submit()
+            if running:
+                wait_until(self.marks.exists, timeout=60, what="a command that runs")
+                passed = len(noted.read_text().splitlines())
+            self.check(job_id)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-        return noted.read_text().splitlines()
+        return noted.read_text().splitlines()[passed:]
 
     def killed_at(self, point: str) -> bool:
         """Whether it came by there. Whatever happened: the job is done, once, and nothing is left."""
-        self.marks.unlink(missing_ok=True)
         process = self.start(f"kill:{point}")
         try:
             job_id = self.submit()
@@ -107,7 +130,8 @@ class _Killing:
 
     def check(self, job_id: str, point: str = "never") -> None:
         job = self.served.final(job_id)
-        assert job["state"] == "succeeded", (point, job, self.served.tail())
+        end = ("expired", "max_runtime") if self.stopped else ("succeeded", "exit_code")
+        assert (job["state"], job["reason"]) == end, (point, job, self.served.tail())
         assert self.served.log(job_id) == b"set up\ndata\nSWORDFISH\n1\n2\n3\n", point
         assert self.marks.read_text() == "ran\n", f"{point}: it ran twice, or never"
         assert job["attempts"][-1]["outputs"]["complete"], (point, job)
@@ -116,12 +140,21 @@ class _Killing:
         assert path.read_text() == "data\n", point
         self.served.nothing_left()
         self.served.receipt_agrees(job)
+        self.check_money(job, point)
         told = wait_until(
             lambda: self.told(job_id),
             timeout=120,  # one that may have been sent is sent again after a minute
             what=f"the notification, killed {point}",
         )
         assert len({post.id for post in told}) == 1, f"{point}: told of it as of two"
+
+    def check_money(self, job: dict[str, Any], point: str) -> None:
+        """The job cost no more than its ceiling; its budget has paid for what jobs have cost, no more."""
+        assert Decimal(job["cost_usd"]) <= Decimal(CEILING), (point, job)
+        jobs = json.loads(self.served.ok("ls", "--json"))
+        (budget,) = json.loads(self.served.ok("budget", "ls", "--json"))
+        assert Decimal(budget["spent_usd"]) == sum(Decimal(one["cost_usd"]) for one in jobs), (point, budget)
+        assert (budget["reserved_usd"], budget["waiting_jobs"]) == ("0.00", 0), (point, budget)
 
 
 @pytest.fixture
@@ -135,7 +168,7 @@ def killing(make: Make, tmp_path: Path) -> Iterator[_Killing]:
         yield _Killing(served, tmp_path, receiver)
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     "share", [0, *(pytest.param(number, marks=pytest.mark.full) for number in (1, 2, 3))]
 )
@@ -147,6 +180,21 @@ def test_killed_at_points_of_a_job_s_way(
     points = [point for point in points if zlib.crc32(point.encode()) % SHARES == share]
     if "not full" in request.config.option.markexpr:
         points = points[::PART]
+    _kill_at(killing, points, request)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_killed_at_points_of_the_way_of_one_that_its_ceiling_ends(
+    killing: _Killing, request: pytest.FixtureRequest
+) -> None:
+    killing.stopped = True
+    points = killing.points(running=True)
+    assert len(points) > 30, "its stop, the end of its log, its outputs, its machine's end"
+    _kill_at(killing, points, request)
+
+
+def _kill_at(killing: _Killing, points: list[str], request: pytest.FixtureRequest) -> None:
     reached = [point for point in points if killing.killed_at(point)]
     never = sorted(set(points) - set(reached))
     told = f"killed at {len(reached)} of {len(points)} points; never passed: {never}"
