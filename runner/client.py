@@ -31,6 +31,7 @@ from jobs.errors import (
 )
 from jobs.files.portable import KIND, PATH
 from jobs.files.pull import pull
+from jobs.pictures import receipt_json
 from jobs.secrets import ensure_cipher
 from jobs.settings import Settings, job_defaults, load_settings
 from jobs.spec import JobSpec, Spec, read_secrets, validate
@@ -155,6 +156,10 @@ class Job:
         """Look again; returns this job itself."""
         self._view = self._client._show(self.id)
         return self
+
+    def receipt(self) -> dict[str, Any]:
+        """What it has cost, and for what, up to when it was last looked at: as ``runner receipt --json``."""
+        return receipt_json(self._view)
 
     def cancel(self) -> None:
         """Ask for the job's end. Its machine is ended too; a job that is final stays as it is."""

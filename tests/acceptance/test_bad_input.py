@@ -90,6 +90,13 @@ def test_wrong_options(installation: Installation, case: str) -> None:
     assert installation.jobs() == []
 
 
+@pytest.mark.parametrize("usd", ["-1", "--1", "-0.5"])
+def test_a_budget_of_less_than_nothing_is_called_so(installation: Installation, usd: str) -> None:
+    done = installation.run("budget", "set", "team", usd)
+    assert (done.returncode, done.stdout) == (2, b"")
+    _one_sentence(done.stderr, "USD must be")
+
+
 def test_an_unknown_product_is_refused_once_the_inventory_is_known(served: Installation) -> None:
     served.final(served.submit("true"))
     done = served.run("submit", "--gpu", "gpu_1x_l400", "--", "true")

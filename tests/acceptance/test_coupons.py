@@ -29,7 +29,10 @@ def test_what_is_charged_is_the_price_with_the_coupon(shared: Installation) -> N
     assert (attempt["price_usd_per_hour"], attempt["full_price_usd_per_hour"]) == ("0.774", "0.86")
     charge = shared.sim.ledger()[attempt["instance_uuid"]]
     assert charge.price_micros_per_hour == 774_000
-    assert "$0.774/h (full price $0.86)" in shared.ok("receipt", found["id"])
+    said = shared.ok("receipt", found["id"])
+    assert "$0.774/h (full price $0.86)" in said
+    assert "\ncoupon        TestCoupon\n" in said
+    assert json.loads(shared.ok("receipt", found["id"], "--json"))["coupon"] == "TestCoupon"
     shared.receipt_agrees(found)
     shared.nothing_left()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,8 +14,9 @@ from jobs.errors import DatabaseError
 from jobs.models import Notification
 from jobs.settings import load_settings
 from jobs.store import clock, limits, locks
+from runner import doctor
 from runner.doctor import Finding, examine
-from tests.acceptance.harness import Installation
+from tests.acceptance.harness import GPU, Installation
 from workers.cloud.shapes import Listing
 
 
@@ -96,6 +98,24 @@ def test_a_guard_token_of_another_account(
     monkeypatch.setattr(Cloud, "list_instances", listing)
     found = _examined(installation, **guard)["guard"]
     assert (found.ok, "of another account" in found.detail) == (False, True)
+
+
+def test_a_price_that_the_service_has_not_seen_yet(
+    served: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = served.ok("submit", *GPU, "--", "sleep 600").strip()
+    uuid = served.until(job_id, "running")["attempts"][0]["instance_uuid"]
+    assert served.service is not None
+    served.service.send_signal(signal.SIGSTOP)
+    served.sim.reprice(uuid, 90)
+    with monkeypatch.context() as hasty:
+        hasty.setattr(doctor, "LOOK_SECONDS", 0)
+        found = _examined(served)["account"]
+        assert (found.ok, "metered at $0.86/h, listed at $0.90/h" in found.detail) == (False, True)
+    served.service.send_signal(signal.SIGCONT)
+    assert _examined(served)["account"].ok, "it has looked by then"
+    served.ok("cancel", job_id)
+    served.final(job_id)
 
 
 def test_a_notification_that_waits_for_long(installation: Installation) -> None:

@@ -80,6 +80,8 @@ def test_the_parts_of_a_receipt_are_the_whole(shared: Installation) -> None:
     found = shared.final(job_id)
     assert [attempt["outcome"] for attempt in found["attempts"]] == ["deploy_failed", "exit_code"]
     receipt = json.loads(shared.ok("receipt", job_id, "--json"))
+    with shared.quick() as client:
+        assert client.get(job_id).receipt() == receipt
     phases = [phase for attempt in receipt["attempts"] for phase in attempt["phases"].values()]
     micros = [round(float(part["cost_usd"]) * 1e6) for part in [*phases, receipt["strays"]]]
     assert sum(micros) == round(float(receipt["cost_usd"]) * 1e6) > 0

@@ -11,6 +11,7 @@ from jobs import money
 from jobs.pictures import receipt_json
 from jobs.states import State
 from jobs.store import attempts, ending, leases
+from runner.cli import receipts
 from tests.conformance.store_kit import PRICE, World, job_row, submit
 
 MINUTE = PRICE // 60
@@ -21,7 +22,9 @@ def _lists(world: World, attempt_id: str, **changes: Any) -> None:
     world.list()
 
 
-def test_a_price_that_changes_counts_from_the_minute_in_which_it_is_seen(world: World) -> None:
+def test_a_price_that_changes_counts_from_the_minute_in_which_it_is_seen(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     job_id, attempt_id, _ = world.run()
     world.clock.advance(150)
     _lists(world, attempt_id, price=2 * PRICE)
@@ -32,6 +35,11 @@ def test_a_price_that_changes_counts_from_the_minute_in_which_it_is_seen(world: 
     view = world.show(job_id)
     assert view.cost == 2 * MINUTE + 2 * 2 * MINUTE + MINUTE // 2, "what has begun was charged"
     assert (view.attempts[0].price, view.attempts[0].minutes) == (PRICE // 2, 5)
+    assert view.attempts[0].prices == ((2, PRICE), (2, 2 * PRICE), (1, PRICE // 2))
+    (attempt,) = receipt_json(view)["attempts"]
+    assert attempt["prices"][1] == {"minutes": 2, "price_usd_per_hour": money.format_usd(2 * PRICE)}
+    receipts.say(view)
+    assert "2 min at $1.20/h, 2 min at $2.40/h, 1 min at $0.60/h" in capsys.readouterr().out
 
 
 def test_dearer_from_now_on_ends_earlier_by_what_is_left(world: World) -> None:

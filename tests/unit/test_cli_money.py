@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from jobs.errors import InvalidJob
+from jobs.models import Job
 from jobs.store import catalog
 from jobs.store.budgets import Every, InUse
 from jobs.store.catalog import Offer
@@ -50,12 +52,31 @@ def test_a_budget_is_made_changed_listed_and_taken_away(
     assert _said(capsys) == []
 
 
-@pytest.mark.parametrize("name", ["", "two words", "-x", "a" * 65, "a/b", "tschüß"])
+@pytest.mark.parametrize("name", ["", "two words", "-x", "a" * 65, "a/b", "tschüß", ".b"])
 def test_what_no_budget_is_called(home: Path, name: str) -> None:
     with pytest.raises(InvalidJob, match="NAME must be a budget's name"):
         budgets.set_(name, "5")
     with Client() as client, pytest.raises(InvalidJob, match="budget must be a budget's name"):
         client.submit("true", gpu="gpu_1x_l40", budget=name)
+
+
+def test_a_budget_called_none_would_be_no_budget(home: Path) -> None:
+    with pytest.raises(InvalidJob, match="other than 'none'"):
+        budgets.set_("none", "5")
+
+
+def test_what_is_left_of_one_that_was_lowered_is_less_than_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budgets.set_("team", "5")
+    with Client() as client:
+        job = client.submit("true", gpu="gpu_1x_l40", budget="team")
+        with client.database.write() as session:
+            taken = {"budget_charged": 1_030_000, "admitted_at": client.database.now(session)}
+            session.execute(update(Job).where(Job.id == job.id).values(**taken))
+    capsys.readouterr()
+    budgets.set_("team", "1")
+    assert capsys.readouterr().out == "team: $1.00, $0.00 spent, $1.03 reserved, -$0.03 left\n"
 
 
 @pytest.mark.parametrize("usd", ["0", "-1", "NaN", "1e400", "5,00", "$5", "0.0000001", "1000001"])

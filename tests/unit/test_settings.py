@@ -353,6 +353,11 @@ def test_durations(value: str | int | timedelta, seconds: int) -> None:
     assert parse_duration(value, "--max-runtime") == seconds
 
 
+def test_a_duration_of_many_digits_is_called_too_long() -> None:
+    with pytest.raises(InvalidJob, match="must be from 1s to 365d"):
+        parse_duration("99999999999d", "--max-runtime")
+
+
 @pytest.mark.parametrize(
     "value",
     [

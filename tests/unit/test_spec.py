@@ -99,6 +99,22 @@ def test_a_bad_default_names_the_file(key: str, value: object) -> None:
         validate({"command": "x", "gpu": "a"} if key != "gpu" else {"command": "x"}, settings(), {key: value})
 
 
+def test_a_default_of_the_working_folder_is_switched_off_for_one_job() -> None:
+    defaults = {"budget": "team", "coupon": "Code", "idle_timeout": "1h", "max_price": 2, "gpu": "a"}
+    found = validate({"command": "x"}, settings(), defaults)
+    assert (found.budget, found.coupon, found.idle_timeout, found.max_price) == (
+        "team",
+        "Code",
+        3600,
+        2_000_000,
+    )
+    off: JobSpec = {"budget": "none", "coupon": "none", "idle_timeout": "none", "max_price": "none"}
+    found = validate({"command": "x", **off}, settings(), defaults)
+    assert (found.budget, found.coupon, found.idle_timeout, found.max_price) == (None, None, None, None)
+    with pytest.raises(InvalidJob, match="max_cost must be an amount"):
+        validate({"command": "x", "max_cost": "none"}, settings(), defaults)
+
+
 def test_without_sources_the_keyword_is_named() -> None:
     with pytest.raises(InvalidJob, match=r"^max_cost must be"):
         validate({"command": "x", "gpu": "a", "max_cost": "free"}, settings())
