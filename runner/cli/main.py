@@ -223,7 +223,7 @@ def _as_ours(group: typer.Typer) -> typer.Typer:
     if group.registered_callback is not None and group.registered_callback.callback is not None:
         group.registered_callback.help = _help(group.registered_callback.callback)
     for info in group.registered_commands:
-        info.cls = info.cls or _Single
+        info.cls = _Single if info.cls in (None, TyperCommand) else info.cls
         if info.callback is not None and info.help is None:
             info.help = _help(info.callback)
     return group

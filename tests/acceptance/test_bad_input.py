@@ -97,6 +97,12 @@ def test_a_budget_of_less_than_nothing_is_called_so(installation: Installation, 
     _one_sentence(done.stderr, "USD must be")
 
 
+def test_an_option_of_a_command_within_a_group_is_given_once_too(installation: Installation) -> None:
+    done = installation.run("budget", "set", "team", "5", "--every", "day", "--every", "week")
+    assert (done.returncode, done.stdout) == (2, b"")
+    _one_sentence(done.stderr, "--every may be given only once")
+
+
 def test_an_unknown_product_is_refused_once_the_inventory_is_known(served: Installation) -> None:
     served.final(served.submit("true"))
     done = served.run("submit", "--gpu", "gpu_1x_l400", "--", "true")
