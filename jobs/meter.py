@@ -5,7 +5,8 @@ A machine is charged from the deploy request to the accepted terminate, each sta
 a terminate was never accepted, or the machine lived on in spite of it, the first proof that the machine is
 gone ends the count, and the figure is an estimate. So it is where the machine may have lived on for a while:
 then the count ends where it was seen last. And so it is where the machine may have ended minutes before its
-terminate was accepted: an earlier one may have worked whose answer was lost, or it was missing by then.
+terminate was accepted: an earlier one may have worked whose answer was lost, or it was missing by then; or
+minutes after it, because it took another one.
 """
 
 from __future__ import annotations
@@ -188,7 +189,16 @@ def _end(instance: Metered) -> tuple[datetime | None, bool]:
         return instance.seen_at, True
     if instance.terminate_accepted_at is None:
         return instance.gone_at, instance.gone_at is not None
-    return instance.terminate_accepted_at, _ended_before(instance, instance.terminate_accepted_at)
+    accepted = instance.terminate_accepted_at
+    return accepted, _ended_before(instance, accepted) or _ended_after(instance, accepted)
+
+
+def _ended_after(instance: Metered, accepted: datetime) -> bool:
+    """Whether a terminate may have been sent again, because the machine was listed after the *accepted* one.
+
+    That was the listing's lag, or the accepted one did nothing.
+    """
+    return instance.terminate_tries > 1 and instance.seen_at is not None and instance.seen_at > accepted
 
 
 def _ended_before(instance: Metered, accepted: datetime) -> bool:

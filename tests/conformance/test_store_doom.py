@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from jobs.states import State
 from jobs.store import doom, ending, observing
 from tests.conformance.store_kit import PRICE, World
 
@@ -80,6 +81,26 @@ def test_a_machine_that_takes_its_time_to_go_is_not_billed_on(world: World) -> N
         world.list()
     attempt = world.show(job_id).attempts[0]
     assert (attempt.minutes, attempt.cost_estimated) == (1, False)
+
+
+def test_a_machine_that_took_a_second_terminate_unseen_is_an_estimate(world: World) -> None:
+    """The accepted one did nothing, and no listing had it until another was sent, which may have worked."""
+    job_id, attempt_id, lease = world.run()
+    world.finish(attempt_id, lease)
+    (machine,) = doom.due(world.db)
+    doom.accepted(world.db, [machine.uuid])
+    world.clock.advance(10)
+    world.list()
+    assert not world.show(job_id).cost_estimated, "a listing lags"
+    world.clock.advance(81)
+    world.heartbeat()
+    (again,) = doom.due(world.db)
+    doom.accepted(world.db, [again.uuid])
+    assert world.show(job_id).cost_estimated
+    world.vanish(attempt_id)
+    world.settled()
+    view = world.show(job_id)
+    assert (view.state, view.attempts[0].minutes, view.cost_estimated) == (State.SUCCEEDED, 1, True)
 
 
 def test_a_machine_that_was_missing_before_its_end_was_accepted(world: World) -> None:

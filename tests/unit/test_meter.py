@@ -74,6 +74,10 @@ def test_an_accepted_terminate_that_did_nothing_does_not_end_the_count() -> None
     assert meter.charge(row, at(10_000)) == _charge(3, estimated=True), "it may have lived"
     row.seen_at = at(90 + 15)
     assert meter.charge(row, at(10_000)) == _charge(2, estimated=False), "a listing may lag"
+    row.terminate_tries = 2
+    assert meter.charge(row, at(10_000)) == _charge(2, estimated=True), "another one was sent, and may count"
+    row.terminate_tries, row.seen_at = 2, at(90)
+    assert meter.charge(row, at(10_000)) == _charge(2, estimated=False), "both were sent before"
     row.seen_at, row.status = at(500), " Terminating"
     assert meter.charge(row, at(10_000)).minutes == 2, "it is on its way"
 
