@@ -379,17 +379,16 @@ kill -KILL "-$$" # the clock and the watch, whose sleeps are our group's
 }
 watch() {
 cd "$run" || exit 1
-pause=$(($1 / 10))
-[ $pause -ge 1 ] || pause=1
-[ $pause -le 30 ] || pause=30
-quiet=0 before='' samples=
+pause=1 quiet=0 before='' samples=
 while [ $quiet -lt "$1" ]; do
 sleep $pause
+quiet=$((quiet + pause))
+pause=$(((pause + 2) % 6)) # 1, 3, 5
+[ $pause -le $(($1 / 5)) ] || pause=1
 used=$(gpus) || used=-
 samples=$(echo "$used $samples" | cut -c1-150)
 note idle "$samples"
 now=$(written)
-quiet=$((quiet + pause))
 if [ "$now" != "$before" ] || busy "$used"; then quiet=0; fi
 before=$now
 done

@@ -413,19 +413,19 @@ keep() {
 
 # watch IDLE GRACE: end the command once its GPUs did nothing and its log grew by nothing for so many seconds.
 # A sample that says nothing, such as `[N/A]`, counts as busy: better to pay for a while than to end what works.
+# One tells of a second at most, so they are many, and at uneven times: what works in bursts must be met.
 watch() {
     cd "$run" || exit 1
-    pause=$(($1 / 10))
-    [ $pause -ge 1 ] || pause=1
-    [ $pause -le 30 ] || pause=30
-    quiet=0 before='' samples=
+    pause=1 quiet=0 before='' samples=
     while [ $quiet -lt "$1" ]; do
         sleep $pause
+        quiet=$((quiet + pause))
+        pause=$(((pause + 2) % 6)) # 1, 3, 5
+        [ $pause -le $(($1 / 5)) ] || pause=1
         used=$(gpus) || used=-
         samples=$(echo "$used $samples" | cut -c1-150)
         note idle "$samples"
         now=$(written)
-        quiet=$((quiet + pause))
         if [ "$now" != "$before" ] || busy "$used"; then quiet=0; fi
         before=$now
     done
