@@ -184,9 +184,18 @@ def least_minutes(
     minimum_minutes: int = 0, *, grace_seconds: int = GRACE_SECONDS, outputs: bool = False
 ) -> int:
     """How many minutes a ceiling must pay for, so that it is not refused; *outputs*: if there are any."""
-    ending = ending_seconds(grace_seconds) + (LEAST_OUTPUTS_SECONDS if outputs else 0)
     # The last second of the last minute is not paid for, and an expiry is rounded down to a whole one.
-    return max(minimum_minutes, -(-(LEAST_SECONDS + ending + 2) // 60))
+    needed = LEAST_SECONDS + ending_seconds(grace_seconds) + 2
+    if not outputs:
+        return max(minimum_minutes, -(-needed // 60))
+    # Of each minute a tenth is kept for them, and that may be more than the least.
+    return max(minimum_minutes, -(-(needed + LEAST_OUTPUTS_SECONDS) // 60), -(-needed // 54))
+
+
+def ending_of(minutes: int, *, grace_seconds: int, outputs: bool) -> int:
+    """How many seconds of so many paid minutes are kept for the end."""
+    kept = max(LEAST_OUTPUTS_SECONDS, 6 * minutes) if outputs else 0
+    return ending_seconds(grace_seconds) + kept
 
 
 def outputs_seconds(remaining_micros: Micros, price_micros_per_hour: int, by_time_seconds: int) -> int:

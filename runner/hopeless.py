@@ -82,7 +82,7 @@ def _check_ceiling(settings: Settings, spec: Spec, product: str, price: int) -> 
     if minutes < least:
         meter = money.Meter()
         meter.add(least, price)
-        ending = money.ending_seconds(spec.grace) + (money.LEAST_OUTPUTS_SECONDS if outputs else 0)
+        ending = money.ending_of(least, grace_seconds=spec.grace, outputs=outputs)
         raise InvalidJob(
             f"A ceiling of ${money.format_usd(spec.max_cost)} ({spec.max_cost_source}) pays for "
             f"{minutes} whole min of {product} at ${money.format_usd(price)} an hour. A job needs {least}: "

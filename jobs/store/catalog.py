@@ -52,6 +52,8 @@ class Coupon:
             return f"the coupon {self.code!r} was valid until {self.until:%Y-%m-%d %H:%M} UTC"
         if self.fraction is not None and Decimal(self.fraction) == 0:
             return f"the coupon {self.code!r} takes nothing off"
+        if self.fraction is not None and Decimal(self.fraction) >= 1:
+            return f"the coupon {self.code!r} takes all off, and nothing is rented without a price"
         if wanted and not set(wanted) & set(self.products):
             return f"the coupon {self.code!r} is not valid for {', '.join(wanted)}; it is for {named}"
         return None

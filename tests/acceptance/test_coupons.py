@@ -61,6 +61,14 @@ def test_a_product_that_it_is_not_valid_for_is_passed_over(shared: Installation)
     shared.nothing_left()
 
 
+def test_one_that_takes_all_off_is_refused(make: Make) -> None:
+    """A price of 0 could not be told from one that is not known."""
+    served = make(SimConfig(coupons=(Coupon("Free", "1", (GPU[1],)),)))
+    assert _refused(served, *GPU, "--coupon", "Free") == (
+        "runner: The coupon 'Free' takes all off, and nothing is rented without a price.\n"
+    )
+
+
 def test_one_that_ends_while_its_job_waits(make: Make) -> None:
     """It is checked again before each deploy."""
     served = make(SimConfig(boot_seconds=0.2, coupons=(Coupon("Soon", "0.5", (GPU[1],)),)))

@@ -135,6 +135,32 @@ def test_no_bill_is_above_its_ceiling(
 
 
 @examples
+@given(PRICES, st.integers(1, 3600), st.booleans(), st.integers(0, 120), st.integers(0, 500))
+def test_an_accepted_ceiling_leaves_a_minute_for_the_command(
+    price: int, grace: int, outputs: bool, minimum: int, more: int
+) -> None:
+    """However much of it is kept for the end: with outputs that is a tenth of all."""
+    minutes = money.least_minutes(minimum, grace_seconds=grace, outputs=outputs) + more
+    max_cost = -(-minutes * price // 60)
+    kept = money.outputs_seconds(max_cost, price, 10**9) if outputs else 0
+    now = START + timedelta(seconds=0.999)
+    expires_at = money.expiry_within(
+        now,
+        boot_timeout_s=900,
+        max_runtime_s=10**8,
+        ending_s=money.ending_seconds(grace) + kept,
+        remaining_micros=max_cost,
+        price=price,
+        minimum_minutes=minimum,
+    )
+    deadline = expires_at - timedelta(seconds=money.ending_seconds(grace) + kept)
+    assert deadline - now >= timedelta(seconds=money.LEAST_SECONDS)
+    if not more:
+        told = money.ending_of(minutes, grace_seconds=grace, outputs=outputs)
+        assert told >= money.ending_seconds(grace) + kept
+
+
+@examples
 @given(PRICES, PRICES, st.integers(3, 10_000), _fractions())
 def test_a_price_that_rises_ends_it_by_what_is_left(
     price: int, more: int, minutes: int, rises_at: Fraction
