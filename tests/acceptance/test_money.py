@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 
 from jobs.store import limits
+from tests.acceptance.conftest import Make
 from tests.acceptance.harness import GPU, Installation
 from tests.waiting import wait_until
 
@@ -38,6 +39,20 @@ def test_a_product_that_is_too_dear_is_waited_for(shared: Installation) -> None:
     found = shared.final(job_id)
     assert (found["state"], found["attempts"][0]["price_usd_per_hour"]) == ("succeeded", "1.19")
     shared.nothing_left()
+
+
+def test_a_product_beyond_the_burn_limit_is_passed_over(make: Make) -> None:
+    served = make(RUNNER_MAX_BURN="0.80")
+    served.up()
+    both = served.ok("submit", *GPU, "--gpu", "gpu_1x_a6000", "--", "true").strip()
+    alone = served.ok("submit", *GPU, "--", "true").strip()
+    assert [attempt["product"] for attempt in served.final(both)["attempts"]] == ["gpu_1x_a6000"]
+    with served.quick() as client:
+        job = client.get(alone)
+        wait_until(lambda: job.refresh().reason == "waiting_for_slot", what="that it waits")
+        assert job.detail == f"{PRODUCT} alone costs $0.86 an hour, and RUNNER_MAX_BURN allows $0.80"
+    served.ok("cancel", alone)
+    served.nothing_left()
 
 
 def test_a_machine_that_is_dearer_than_announced_is_ended_at_once(shared: Installation) -> None:

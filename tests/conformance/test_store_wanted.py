@@ -30,8 +30,7 @@ def test_what_is_wanted(world: World) -> None:
     assert ending.wanted(world.db, ROOM).attend == []
     world.clock.advance(16)
     assert ending.wanted(world.db, ROOM).attend == [attempt_id]
-    deadline = world.clock.now + timedelta(seconds=600)
-    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
+    attempts.order_go(world.db, world.work(attempt_id), lease)
     attempts.started(world.db, world.work(attempt_id), lease)
     assert not ending.wanted(world.db, ROOM).hurried
     world.finish(attempt_id, lease)
@@ -60,6 +59,17 @@ def test_jobs_beyond_the_room_are_rung_for_once(world: World) -> None:
     assert world.show(waiting[2]).state is State.CANCELLED
     late = submit(world.db)
     assert ending.wanted(world.db, Limits(1, None)).admit == [late]
+
+
+def test_one_with_a_coupon_is_rung_for_where_its_full_price_has_no_room(world: World) -> None:
+    catalog.keep(world.db, [Offer("gpu_1x_l40", PRICE, 5, 1)])
+    full, half = submit(world.db), submit(world.db, coupon="HALF")
+    for job_id in (full, half):
+        _told(world, job_id, "waiting_for_slot")
+    world.clock.advance(60)
+    world.heartbeat()
+    assert ending.wanted(world.db, Limits(10, PRICE * 3 // 4)).admit == [half]
+    assert ending.wanted(world.db, Limits(10, PRICE)).admit == [full, half]
 
 
 def _told(world: World, job_id: str, reason: str, product: str | None = None, pause: float = 1) -> None:

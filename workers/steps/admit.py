@@ -28,6 +28,7 @@ from workers.supervisor import PROTOCOL
 log = logging.getLogger(__name__)
 
 NAMED = 5
+SLOT = "waiting_for_slot"
 
 LEAST_FREE_BYTES = 16 << 20
 """Nothing is rented where not even the log of a short job could be kept."""
@@ -123,7 +124,7 @@ def _admit(ctx: Context, job_id: str, lease: JobLease) -> None:
     if isinstance(admitted, Lacks):
         raise _Waits(budgets.WAITING, admitted.detail, _soon(), need=admitted.need)
     if isinstance(admitted, Full):
-        raise _Waits("waiting_for_slot", admitted.detail, _soon())
+        raise _Waits(SLOT, admitted.detail, _soon())
     log.info("job %s: renting %s as %s", job_id, plan.product, admitted.instance_name)
     deploy(ctx, admitted.attempt_id, admitted.lease, names)
 
@@ -171,13 +172,13 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         first = min(waits, key=lambda wait: wait.pause)
         if len(waits) == 1:
             raise first
-        dear = [wait for wait in waits if wait.reason == DEAR]
-        gone = [wait.product or "" for wait in waits if wait not in dear]
+        dear = [wait for wait in waits if wait.product is None]
+        gone = [wait.product for wait in waits if wait.product is not None]
         named = " and ".join(gone[:NAMED])
         more = f" and {len(gone) - NAMED} more" if len(gone) > NAMED else ""
         verb = "is" if len(gone) == 1 else "are"
         said = [f"{named}{more} {verb} out of stock"] if gone else []
-        reason = "no_capacity" if gone else DEAR
+        reason = "no_capacity" if gone else dear[0].reason
         raise _Waits(reason, "; ".join([*said, *(wait.detail for wait in dear[:1])]), first.pause)
     if refused is not None:
         raise refused
@@ -200,6 +201,10 @@ def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Of
     if money.too_dear(offer.price, job.max_price):
         detail = money.dearer(product, offer.price, job.max_price)
         raise _Waits(DEAR, detail, pause(job.waits))
+    if money.too_dear(offer.price, ctx.settings.max_burn):
+        price, most = money.format_usd(offer.price), money.format_usd(ctx.settings.max_burn or 0)
+        detail = f"{product} alone costs ${price} an hour, and RUNNER_MAX_BURN allows ${most}"
+        raise _Waits(SLOT, detail, pause(job.waits))
     left, minimum = job.left, ctx.settings.billing_minimum_minutes
     if money.too_little(left, offer.price, minimum, grace_seconds=job.grace, outputs=job.with_outputs):
         shown, price = money.format_usd(max(0, left)), money.format_usd(offer.price)
