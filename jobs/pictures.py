@@ -64,7 +64,7 @@ def receipt_json(view: JobView) -> dict[str, Any]:
         "strays": _share_json(view.strays),
         "failures_usd": money.format_usd(view.failures),
         "cost_usd": money.format_usd(view.cost),
-        "cost_estimated": any(attempt.cost_estimated for attempt in view.attempts),
+        "cost_estimated": view.cost_estimated,
         "max_cost_usd": money.format_usd(view.max_cost),
         "max_cost_source": view.max_cost_source,
         "budget": view.budget,

@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED})
-"""States after which nothing of the job can cost money any more."""
+"""States that last. A machine that turns up all the same is ended, and is on the job's receipt."""
 LIVE = frozenset({State.DEPLOYING, State.BOOTING, State.RUNNING, State.FINISHING})
 """States in which the job has an attempt that has not ended."""
 ENDED = "ended"

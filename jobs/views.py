@@ -78,7 +78,8 @@ class AttemptView:
 class JobView:
     """One job. Money is in micro-dollars, durations in seconds; times are aware, in UTC.
 
-    What its attempts and its strays have cost adds up to ``cost``. ``max_price``: micro-dollars an hour.
+    What its attempts and its strays have cost adds up to ``cost``, which is an estimate where one of them is.
+    ``max_price``: micro-dollars an hour.
     """
 
     id: str
@@ -115,6 +116,7 @@ class JobView:
     since: datetime
     attempts: tuple[AttemptView, ...]
     strays: Share  # what was rented for it beside its attempts
+    cost_estimated: bool
     secrets: tuple[str, ...] = ()  # their names
 
     @property

@@ -115,9 +115,11 @@ def unanswered(view: JobView) -> bool:
 def receipt_line(view: JobView) -> str:
     """The one line with which ``run`` ends."""
     name = view.name or view.id
-    minutes = sum(attempt.minutes for attempt in view.attempts)
-    products = ", ".join(dict.fromkeys(attempt.product for attempt in view.attempts)) or "nothing rented"
-    estimated = " (estimated)" if any(attempt.cost_estimated for attempt in view.attempts) else ""
+    minutes = view.strays.minutes + sum(attempt.minutes for attempt in view.attempts)
+    products = ", ".join(dict.fromkeys(attempt.product for attempt in view.attempts)) or (
+        "a machine that came too late" if view.strays.minutes else "nothing rented"
+    )
+    estimated = " (estimated)" if view.cost_estimated else ""
     return (
         f"{name} {view.state}: {view.detail or view.reason or 'not over yet'} · {products} · {minutes} min · "
         f"${money.format_cost(view.cost)}{estimated} of ${money.format_usd(view.max_cost)}"

@@ -250,7 +250,7 @@ class Observer:
         elif found.terminal:
             observing.proved_gone(self._ctx.db, lead, instance_id, "status")
         else:
-            observing.proved_alive(self._ctx.db, lead, instance_id)
+            observing.proved_alive(self._ctx.db, lead, instance_id, _sighting(found))
         return True
 
     def _remember(self, listed: Listed) -> None:
@@ -320,4 +320,5 @@ def _sighting(instance: Instance) -> Sighting:
         price=instance.price_micros_per_hour,
         full_price=instance.full_price_micros_per_hour,
         final=instance.price_is_final,
+        created=instance.created,
     )

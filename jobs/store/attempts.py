@@ -14,13 +14,15 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs import meter, money
+from jobs import money
 from jobs.models import Attempt, Instance, Job
 from jobs.states import CAUSES, LIVE, Event, State
-from jobs.store import budgets, costs, doom, limits
+from jobs.store import budgets, costs, deadlines, doom, limits
 from jobs.store.database import Database, concern
 from jobs.store.leases import LEASE
 from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
+
+NO_TIME = "booting and bringing files took all the time that its ceilings leave"
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,7 @@ class Work:
     """All that a holder needs to know of an attempt, its job and its instance.
 
     ``ceiling`` in micro-dollars; ``budget``: whether that is what it took of its budget; prices in those an
-    hour. ``paid_until``: the last second that the ceiling pays for, after what the job's other instances cost
-    and by this one's prices so far.
+    hour; ``price_final``: whether the service has said what is charged.
     ``workdir``, ``outputs``, ``outputs_part`` and ``resumes`` are keys of trees in the artifact store; the
     last is what an earlier attempt of the job left. ``fallbacks``: the other products that the job takes, or
     None where it takes any.
@@ -82,7 +83,7 @@ class Work:
     uuid: str | None
     price: int | None
     full_price: int | None
-    paid_until: datetime | None
+    price_final: bool
     expires_at: datetime
     ready: bool
     host: str | None
@@ -120,7 +121,6 @@ def load(db: Database, attempt_id: str) -> Work | None:
             return None
         attempt, job, instance = row
         command = job.command
-        left = costs.left(session, db.now(session), job, but=instance.id)
         return Work(
             attempt_id=attempt.id,
             job_id=job.id,
@@ -169,7 +169,7 @@ def load(db: Database, attempt_id: str) -> Work | None:
             uuid=instance.uuid,
             price=instance.price,
             full_price=instance.full_price,
-            paid_until=meter.paid_until(instance, left),
+            price_final=instance.prices is not None and bool(instance.prices["final"]),
             expires_at=instance.expires_at,
             ready=instance.ready,
             host=instance.host,
@@ -294,25 +294,39 @@ def pin(db: Database, work: Work, lease: AttemptLease, host_key: str, check: str
         write(session, work, lease, State.BOOTING, host_key=host_key, host_key_check=check)
 
 
-def order_go(
-    db: Database, work: Work, lease: AttemptLease, deadline_at: datetime, cause: str
-) -> tuple[datetime, datetime, str]:
+class CannotStart(Exception):
+    """A command is not started, because that would break a ceiling: what is to be written instead."""
+
+    def __init__(self, event: Event, cause: str, detail: str) -> None:
+        super().__init__(detail)
+        self.event, self.cause, self.detail = event, cause, detail
+
+
+def order_go(db: Database, work: Work, lease: AttemptLease) -> tuple[datetime, datetime, str]:
     """Commit that the command is about to be started: from here on the attempt counts as started.
 
-    Returns when that was, and the deadline with its cause: an earlier one than asked for, where the machine
-    has become dearer meanwhile.
+    Returns when that was, and the command's deadline with its cause. Raises CannotStart, and Stale also where
+    the job is cancelled.
     """
     with db.write() as session:
         now = db.now(session)
-        cancelled = session.execute(select(Job.cancel_requested_at).where(Job.id == work.job_id)).scalar()
-        if cancelled is not None:
+        job, attempt, row = session.execute(
+            select(Job, Attempt, Instance)
+            .join(Attempt, Attempt.job_id == Job.id)
+            .join(Instance, Instance.attempt_id == Attempt.id)
+            .where(Attempt.id == work.attempt_id)
+            .with_for_update(of=(Attempt, Instance))  # whoever lists may shorten it at the same moment
+        ).one()
+        if job.cancel_requested_at is not None:
             raise Stale
-        expires_at = session.execute(
-            select(Instance.expires_at).where(Instance.attempt_id == work.attempt_id)
-        ).scalar_one()
-        last = expires_at - timedelta(seconds=money.ending_seconds(work.grace) + work.outputs_seconds)
-        if last < deadline_at:
-            deadline_at, cause = last, "max_cost"
+        if money.too_dear(row.price, job.max_price):
+            detail = money.dearer("the machine", row.price, job.max_price)
+            raise CannotStart(Event.BOOT_FAILED, "deploy_failed", detail)
+        deadlines.shorten(session, now, job, attempt, row)
+        deadline_at, cause = deadlines.command(session, now, job, attempt, row)
+        if deadline_at <= now:
+            raise CannotStart(Event.STOPPED, cause, NO_TIME)
+        session.flush()
         write(
             session,
             work,

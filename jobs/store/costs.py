@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import meter
@@ -39,6 +39,9 @@ def settle(session: Session, now: datetime, job_id: str) -> None:
     """Where a job is final, it takes of its budget what it has cost, and no more."""
     over = Job.id == job_id, Job.state.in_(FINALS), Job.budget_id.is_not(None)
     if session.execute(select(Job.id).where(*over)).scalar() is not None:
+        cost = spent(session, now, job_id)
+        # One that was never admitted, so that nothing should have cost, belongs to the period of today.
+        admitted_at = func.coalesce(Job.admitted_at, now) if cost else Job.admitted_at
         session.execute(
-            update(Job).where(Job.id == job_id).values(budget_charged=spent(session, now, job_id))
+            update(Job).where(Job.id == job_id).values(budget_charged=cost, admitted_at=admitted_at)
         )

@@ -22,7 +22,19 @@ from jobs.errors import DatabaseError
 from jobs.forecast import FREE_RETRIES
 from jobs.models import Attempt, Instance, Job
 from jobs.states import UNREACHABLE_MINUTES, Event, State, final_event
-from jobs.store import admission, attempts, budgets, catalog, costs, doom, files, leases, limits, outbox
+from jobs.store import (
+    admission,
+    attempts,
+    budgets,
+    catalog,
+    costs,
+    deadlines,
+    doom,
+    files,
+    leases,
+    limits,
+    outbox,
+)
 from jobs.store.admission import Limits
 from jobs.store.database import Database
 from jobs.store.transitions import Change, Lead, Stale, move
@@ -179,8 +191,9 @@ def _to_admit(
         left = admission.burn_left(session, bounds)
         dear = [name for name, price in prices.items() if left is not None and price > left]
         if hopeless := [*limits.out_of_stock(session, now), *dear]:
-            # One that takes several products, or any, may have hope all the same.
-            waiting = waiting.where(or_(func.json_array_length(Job.products) != 1, product.not_in(hopeless)))
+            # One that takes several products, or any, or has a coupon, may have hope all the same.
+            several = func.json_array_length(Job.products) != 1
+            waiting = waiting.where(or_(several, Job.coupon.is_not(None), product.not_in(hopeless)))
         fronts = waiting.subquery()
         rows = session.execute(select(fronts.c.seq, fronts.c.id).where(fronts.c.place <= FRONT))
         found += [(row[0], row[1]) for row in rows]
@@ -232,6 +245,7 @@ def _overdue(db: Database, awake_since: datetime | None) -> list[str]:
                 Attempt.boot_deadline_at < now,
                 Instance.expires_at < now + ENDING,
                 (Job.grace > money.GRACE_SECONDS) & (Instance.expires_at < now + LONGEST_ENDING),
+                Job.coupon.is_not(None),
                 cancelled,
             ),
             (Attempt.state == State.RUNNING)
@@ -252,7 +266,7 @@ def _overdue(db: Database, awake_since: datetime | None) -> list[str]:
         return [
             attempt.id
             for attempt, job, instance in session.execute(query)
-            if _verdict(now, attempt, job, instance, awake_since) is not None
+            if _verdict(session, now, attempt, job, instance, awake_since) is not None
         ]
 
 
@@ -262,7 +276,7 @@ def _end_one(
     attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
     job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
     instance = session.execute(select(Instance).where(Instance.attempt_id == attempt_id)).scalar_one()
-    verdict = _verdict(now, attempt, job, instance, awake_since)
+    verdict = _verdict(session, now, attempt, job, instance, awake_since)
     if verdict is None:
         return 0
     event, cause, detail, retryable = verdict
@@ -284,10 +298,15 @@ def _end_one(
 
 
 def _verdict(
-    now: datetime, attempt: Attempt, job: Job, instance: Instance, awake_since: datetime | None
+    session: Session,
+    now: datetime,
+    attempt: Attempt,
+    job: Job,
+    instance: Instance,
+    awake_since: datetime | None,
 ) -> tuple[Event, str, str, bool] | None:
     if attempt.state == State.BOOTING:
-        return _verdict_booting(now, attempt, job, instance, awake_since)
+        return _verdict_booting(session, now, attempt, job, instance, awake_since)
     if attempt.state != State.RUNNING:
         return None
     patience = after_stop(job.grace)
@@ -309,7 +328,12 @@ def _verdict(
 
 
 def _verdict_booting(
-    now: datetime, attempt: Attempt, job: Job, instance: Instance, awake_since: datetime | None
+    session: Session,
+    now: datetime,
+    attempt: Attempt,
+    job: Job,
+    instance: Instance,
+    awake_since: datetime | None,
 ) -> tuple[Event, str, str, bool] | None:
     if job.cancel_requested_at is not None:
         return Event.STOPPED, "cancelled_by_user", "cancelled while the machine was booting", False
@@ -325,9 +349,10 @@ def _verdict_booting(
         )
     if attempt.boot_deadline_at < now:
         return Event.BOOT_FAILED, "boot_timeout", "the machine could not be reached in time", before_go
-    ending = timedelta(seconds=money.ending_seconds(job.grace))
-    if instance.expires_at < now + ending:  # boot timeout and run time are in it: only money ends earlier
-        return Event.STOPPED, "max_cost", "booting took all the time that the ceiling can pay for", False
+    # With a coupon it may be metered at the full price, until the listing says what is charged.
+    expires_at, cause = deadlines.expiry(session, now, job, instance)
+    if expires_at < now + timedelta(seconds=money.ending_seconds(job.grace)):
+        return Event.STOPPED, cause, attempts.NO_TIME, False
     return None
 
 

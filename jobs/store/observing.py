@@ -134,13 +134,15 @@ def proved_gone(db: Database, lead: Lead, instance_id: int, proof: str) -> None:
             session.flush()
 
 
-def proved_alive(db: Database, lead: Lead, instance_id: int) -> None:
-    """A question by uuid has shown that this machine lives, whatever the listing said."""
+def proved_alive(db: Database, lead: Lead, instance_id: int, sight: Sighting) -> None:
+    """A question by uuid has shown this machine, whatever the listing said."""
     with db.write() as session:
         confirm_lead(session, lead)
         row = session.get(Instance, instance_id)
         if row is not None:
-            row.missing_since, row.seen_at = None, db.now(session)
+            look = Look(session, db.now(session), lead)
+            look.load_attempts([row])
+            sightings.seen(look, row, sight)
             session.flush()
 
 

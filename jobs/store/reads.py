@@ -213,6 +213,7 @@ def _job(
             for (attempt, instance), phases in zip(attempts, shares, strict=True)
         ),
         strays=Share(sum(charge.minutes for charge in stray), sum(costs)),
+        cost_estimated=any(charge.estimated for charge in charges),
         secrets=tuple(job.secret_names or ()),
     )
 

@@ -17,7 +17,7 @@ from jobs import meter, money
 from jobs.ids import InstanceName, parse_instance_name
 from jobs.models import Attempt, Installation, Instance, Job
 from jobs.states import Event, State
-from jobs.store import attempts, budgets, costs, doom
+from jobs.store import attempts, budgets, costs, deadlines, doom
 from jobs.store.transitions import RELEASED, Change, Lead, move
 
 GRACE = doom.LAG
@@ -51,6 +51,7 @@ class Sighting:
     price: int | None
     full_price: int | None = None
     final: bool = False
+    created: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -123,17 +124,17 @@ def seen(look: Look, row: Instance, sight: Sighting) -> None:
             row.gone_at, row.gone_proof, row.terminate_accepted_at = None, None, None
             _keep_facts(row, sight, look.now)
             look.doom(row, SEEN_AGAIN)
-            _on_its_budget(look, row, attempt)
+            _beside(look, row, attempt)
         return
     if row.uuid is None:
         _identify(look, row, attempt, sight)
-    news = _keep_facts(row, sight, look.now)
-    if news and attempt is not None and not sight.over and _reprice(look, row, attempt):
+    news = _keep_facts(row, sight, look.now) and not sight.over
+    if news and attempt is not None and attempt.state != "ended" and _reprice(look, row, attempt):
         return
     if sight.over:
         gone(look, row, "status")
     elif row.state == "doomed":
-        _on_its_budget(look, row, attempt)
+        _beside(look, row, attempt)
     elif attempt is None or attempt.state in ("finishing", "ended"):
         until = None if attempt is None or attempt.state == "ended" else attempt.outputs_until
         if until is None or until < look.now or sight.stopped or sight.failed:
@@ -189,14 +190,26 @@ def gone(look: Look, row: Instance, proof: str) -> None:
     if attempt is not None and attempt.state in (State.BOOTING, State.RUNNING):
         change = Change("lost", _how_it_went(look, attempt), attempt=_last_words(attempt))
         look.move(Event.GONE, attempt, change)
-    _on_its_budget(look, row, attempt)
+    _beside(look, row, attempt)
 
 
-def _on_its_budget(look: Look, row: Instance, attempt: Attempt | None) -> None:
-    """What a job that is final goes on costing is on its receipt, and so on its budget."""
-    if row.job_id is not None and (attempt is None or attempt.state == "ended"):
-        look.session.flush()
-        costs.settle(look.session, look.now, row.job_id)
+def _beside(look: Look, row: Instance, attempt: Attempt | None) -> None:
+    """What a machine costs that is no present one of its job: its budget pays for it where the job is final.
+
+    Else the present machine has so much less, and ends earlier.
+    """
+    if row.job_id is None or (attempt is not None and attempt.state != "ended"):
+        return
+    look.session.flush()
+    costs.settle(look.session, look.now, row.job_id)
+    present = look.session.execute(
+        select(Job, Attempt, Instance)
+        .join(Attempt, Attempt.id == Job.attempt_id)
+        .join(Instance, Instance.attempt_id == Attempt.id)
+        .where(Job.id == row.job_id)
+    ).first()
+    if present is not None:
+        deadlines.shorten(look.session, look.now, *present)
 
 
 def _how_it_went(look: Look, attempt: Attempt) -> str:
@@ -217,6 +230,7 @@ def unclaimed(look: Look, sight: Sighting, listed: Listed, fleet: str, since: da
     overdue = listed.date.timestamp() > name.expires_at
     if not (overdue or (look.now - since >= GRACE and _is_ours(look.session, name))):
         return
+    since = min(since, sight.created or since)
     # Its name may still tell whose receipt it belongs on, and since when.
     bound = look.session.execute(select(Instance).where(Instance.attempt_id == name.attempt_id)).scalar()
     row = Instance(
@@ -234,6 +248,7 @@ def unclaimed(look: Look, sight: Sighting, listed: Listed, fleet: str, since: da
     look.session.add(row)
     _keep_facts(row, sight, look.now)
     look.doom(row, "overdue" if overdue else "unclaimed")
+    _beside(look, row, None)
 
 
 def _identify(look: Look, row: Instance, attempt: Attempt | None, sight: Sighting) -> None:
@@ -305,14 +320,7 @@ def _reprice(look: Look, row: Instance, attempt: Attempt) -> bool:
         detail = f"the coupon {job.coupon!r} was not applied: the machine is charged at the full price"
         if _not_as_agreed(look, row, attempt, job, "coupon", detail):
             return True
-    left = costs.left(look.session, look.now, job, but=row.id)
-    row.expires_at = min(row.expires_at, meter.paid_until(row, left) or row.expires_at)
-    if attempt.outputs_until is not None:
-        last = row.expires_at - timedelta(seconds=money.TERMINATE_SECONDS)
-        attempt.outputs_until = min(attempt.outputs_until, last)
-    deadline = row.expires_at - timedelta(seconds=money.ending_seconds(job.grace) + attempt.outputs_seconds)
-    if attempt.deadline_at is not None and deadline < attempt.deadline_at:
-        attempt.deadline_at, attempt.deadline_cause = deadline, "max_cost"
+    deadlines.shorten(look.session, look.now, job, attempt, row)
     return False
 
 

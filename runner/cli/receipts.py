@@ -34,9 +34,10 @@ def receipt(job: Job, json: Json = False) -> None:
 
 def say(view: JobView) -> None:
     """Print a job's receipt for people."""
-    if view.attempts:
+    if view.attempts or view.strays.minutes:
         print("receipt")
-        out.table(HEADERS, [_row(attempt) for attempt in view.attempts])
+        if view.attempts:
+            out.table(HEADERS, [_row(attempt) for attempt in view.attempts])
         for label, value in _sums(view):
             print(f"{label:<13} {out.clean(value)}")
         print()
@@ -51,7 +52,7 @@ def _row(attempt: AttemptView) -> tuple[str, ...]:
         attempt.product,
         _price(attempt),
         *phases,
-        f"{attempt.minutes} min" + (f", {minimum.minutes} of them the minimum" if minimum else ""),
+        f"{attempt.minutes} min" + (f", of them for the minimum {_share(minimum)}" if minimum else ""),
         f"${money.format_usd(attempt.cost)}" + (" (estimated)" if attempt.cost_estimated else ""),
     )
 
@@ -84,7 +85,7 @@ def _sums(view: JobView) -> Iterator[tuple[str, str]]:
         )
     if view.failures:
         yield "failures", f"${money.format_usd(view.failures)} of the sum did not lead to a success"
-    yield "sum", f"${money.format_usd(view.cost)}"
+    yield "sum", f"${money.format_usd(view.cost)}" + (" (estimated)" if view.cost_estimated else "")
     yield "ceiling", f"${money.format_usd(view.max_cost)} ({view.max_cost_source})"
     if view.budget is not None:
         yield "budget", view.budget

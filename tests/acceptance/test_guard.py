@@ -222,6 +222,24 @@ def test_a_machine_that_hangs_at_it_later_is_told_of_a_cancel(guarded: Guarded) 
     installation.nothing_left()
 
 
+def test_a_machine_that_becomes_dearer_ends_itself_earlier(guarded: Guarded) -> None:
+    """It hears of that over the connection that stands, so it holds also where every service dies then."""
+    installation = guarded()
+    installation.up()
+    job = installation.submit("sleep 600", max_cost=2, max_runtime="1h")
+    before = _ends_itself(installation.until(job, "running"))
+    assert before is not None
+    installation.sim.reprice(_machine(installation).uuid, 1000)
+    wait_until(lambda: _ends_itself(installation.show(job)) != before, what="an earlier end")
+    shown = installation.show(job)
+    assert _ends_itself(shown) == _before(datetime.fromisoformat(shown["attempts"][0]["expires_at"]))
+    machine = _machine(installation)
+    wait_until(lambda: len(guards(installation.sim, machine.uuid)) == 1, what="one guard")
+    installation.ok("cancel", job)
+    installation.final(job)
+    installation.nothing_left()
+
+
 def test_the_next_attendant_brings_an_earlier_expiry(guarded: Guarded) -> None:
     """As after a price that went up while nobody was connected. There is one guard before and after."""
     installation = guarded()

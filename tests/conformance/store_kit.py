@@ -171,9 +171,7 @@ class World:
         job_id, attempt_id = self.boot(job_id, **changes)
         lease = self.take(attempt_id)
         assert lease is not None
-        work = self.work(attempt_id)
-        deadline = self.clock.now + timedelta(seconds=work.max_runtime)
-        attempts.order_go(self.db, work, lease, deadline, "max_runtime")
+        attempts.order_go(self.db, self.work(attempt_id), lease)
         attempts.started(self.db, self.work(attempt_id), lease)
         return job_id, attempt_id, lease
 

@@ -11,11 +11,11 @@ import pytest
 
 from jobs import ids, money
 from jobs.states import Event, State
-from jobs.store import admission, attempts, catalog, ending, leases, limits
+from jobs.store import admission, attempts, catalog, deadlines, ending, leases, limits
 from jobs.store.admission import Admitted, Full, Limits
 from jobs.store.catalog import Offer
 from jobs.store.transitions import Stale
-from tests.conformance.store_kit import PRICE, ROOM, World, count_events, submit
+from tests.conformance.store_kit import PRICE, ROOM, World, count_events, job_row, submit
 
 
 def _try(world: World, bounds: Limits, **changes: object) -> Admitted | Full:
@@ -170,8 +170,12 @@ def test_what_earlier_attempts_cost_is_spent(world: World) -> None:
     assert world.show(job_id).cost == 16 * PRICE // 60
     assert candidate.left == 5_000_000 - world.show(job_id).cost
     world.clock.advance(61)
-    _, second, _ = world.order(job_id)
-    assert world.work(second).paid_until == money.paid_until(world.clock.now, candidate.left, PRICE)
+    _, second = world.boot(job_id)
+    paid = money.paid_until(world.clock.now, candidate.left, PRICE)
+    with world.db.read() as session:
+        job, row = job_row(world.db, job_id), world.instance(second)
+        row.expires_at = paid + timedelta(days=1)
+        assert deadlines.expiry(session, world.clock.now, job, row) == (paid, "max_cost")
     assert world.attempt(attempt_id).state == "ended"
 
 

@@ -84,7 +84,8 @@ def test_booting_for_too_long(world: World) -> None:
 
 def test_booting_stops_where_the_money_ends(world: World) -> None:
     """A ceiling that pays for five minutes holds although a boot may take fifteen."""
-    job_id, attempt_id = world.boot(expires_at=world.clock.now + timedelta(seconds=299))
+    job_id = submit(world.db, max_cost=5 * PRICE // 60)
+    _, attempt_id = world.boot(job_id, expires_at=world.clock.now + timedelta(seconds=299))
     world.clock.advance(239)
     world.heartbeat()
     assert ending.enforce(world.db, world.lead) == 0
@@ -214,8 +215,7 @@ def test_what_passed_while_nobody_served_is_not_held_against_the_machine(world: 
 def test_a_start_that_nobody_heard_of_is_asked_for_before_its_boot_is_called_too_long(world: World) -> None:
     job_id, attempt_id = world.boot()
     lease = world.attend(attempt_id)
-    deadline = world.clock.now + timedelta(seconds=3600)
-    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
+    attempts.order_go(world.db, world.work(attempt_id), lease)
     world.clock.advance(8 * 3600)
     awake = world.clock.now
     assert ending.enforce(world.db, world.lead, awake) == 0

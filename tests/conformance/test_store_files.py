@@ -90,7 +90,8 @@ def test_their_time_is_a_part_of_the_ceiling(world: World) -> None:
 
 
 def test_they_end_before_their_machine_must(world: World) -> None:
-    job_id, attempt_id, lease = world.run(submit(world.db, outputs=("x",)), outputs_seconds=10**6)
+    job_id, attempt_id, lease = world.run(submit(world.db, outputs=("x",)), outputs_seconds=4000)
+    world.clock.advance(600)
     world.finish(attempt_id, lease, with_outputs=True)
     last = world.instance(attempt_id).expires_at - timedelta(seconds=money.TERMINATE_SECONDS)
     assert world.work(attempt_id).outputs_until == last

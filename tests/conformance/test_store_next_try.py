@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from jobs.states import Event, State
@@ -36,8 +34,7 @@ def test_nothing_is_tried_again_after_go(world: World) -> None:
     """From the order of `go` on the command may have run, also where no answer to it came."""
     job_id, attempt_id = world.boot()
     lease = world.attend(attempt_id)
-    deadline = world.clock.now + timedelta(seconds=3600)
-    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
+    attempts.order_go(world.db, world.work(attempt_id), lease)
     world.clock.advance(901)
     world.settled()
     view = world.show(job_id)
@@ -122,8 +119,7 @@ def test_a_machine_that_got_the_order_and_was_never_heard_of_again_counts_as_los
     job_id = submissions.submit(world.db, [spec(retries=1, retry_on=("lost",))])[0].id
     _, attempt_id = world.boot(job_id)
     lease = world.attend(attempt_id)
-    deadline = world.clock.now + timedelta(seconds=3600)
-    attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
+    attempts.order_go(world.db, world.work(attempt_id), lease)
     world.clock.advance(901)
     world.settled()
     assert world.show(job_id).state is State.QUEUED

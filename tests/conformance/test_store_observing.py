@@ -169,17 +169,18 @@ def test_a_question_by_uuid_begins_anew(world: World) -> None:
     for _ in range(6):
         world.clock.advance(60)
         world.heartbeat()
-        for instance_id, _ in world.list(sightings=shown).doubted:
-            observing.proved_alive(world.db, world.lead, instance_id)
+        for instance_id, uuid in world.list(sightings=shown).doubted:
+            observing.proved_alive(world.db, world.lead, instance_id, world.account[uuid])
     assert world.instance(attempt_id).state == "live"
 
 
 def test_who_was_seen_longest_ago_is_asked_for_first(world: World) -> None:
     runs = [world.run() for _ in range(3)]
     world.clock.advance(10)
-    first = [id_ for id_, _ in world.list(sightings=[]).doubted]
+    doubted = world.list(sightings=[]).doubted
+    first = [id_ for id_, _ in doubted]
     assert len(first) == len(runs)
-    observing.proved_alive(world.db, world.lead, first[0])
+    observing.proved_alive(world.db, world.lead, first[0], world.account[doubted[0][1]])
     assert [id_ for id_, _ in world.list(sightings=[]).doubted] == [*first[1:], first[0]]
 
 

@@ -221,7 +221,7 @@ def test_a_machine_that_becomes_dearer_before_its_command_is_started_has_an_earl
     work = world.work(attempt_id)
     late = work.expires_at - timedelta(seconds=money.ending_seconds(work.grace))
     _lists(world, attempt_id, price=100 * PRICE)
-    _, deadline_at, cause = attempts.order_go(world.db, work, lease, late, "max_runtime")
+    _, deadline_at, cause = attempts.order_go(world.db, work, lease)
     row = world.instance(attempt_id)
     assert (deadline_at, cause) == (row.expires_at - timedelta(seconds=60), "max_cost")
     assert deadline_at < late

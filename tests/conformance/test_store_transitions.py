@@ -199,7 +199,6 @@ def test_a_deploy_that_was_sent_is_not_called_unsent(world: World) -> None:
 
 
 def test_a_cancelled_job_gets_no_go(world: World) -> None:
-    from datetime import timedelta
 
     from jobs.store import submissions
 
@@ -208,23 +207,19 @@ def test_a_cancelled_job_gets_no_go(world: World) -> None:
     assert lease is not None
     submissions.request_cancel(world.db, job_id)
     with pytest.raises(Stale):
-        attempts.order_go(
-            world.db, world.work(attempt_id), lease, world.clock.now + timedelta(seconds=60), "max_cost"
-        )
+        attempts.order_go(world.db, world.work(attempt_id), lease)
     assert world.attempt(attempt_id).go_ordered_at is None
 
 
 def test_go_is_ordered_at_its_first_time(world: World) -> None:
     """The answer to `go` was lost: the second order keeps the moment of the first, which may have worked."""
-    from datetime import timedelta
 
     _, attempt_id = world.boot()
     lease = world.take(attempt_id)
     assert lease is not None
     first = world.clock.now
     for _ in range(2):
-        deadline = world.clock.now + timedelta(seconds=600)
-        attempts.order_go(world.db, world.work(attempt_id), lease, deadline, "max_runtime")
+        attempts.order_go(world.db, world.work(attempt_id), lease)
         world.clock.advance(5)
     assert world.attempt(attempt_id).go_ordered_at == first
 

@@ -116,9 +116,7 @@ class Installation:
     def _attend(self, attempt_id: str, lease: AttemptLease) -> None:
         world = self.world
         if world.attempt(attempt_id).state == State.BOOTING:
-            work = world.work(attempt_id)
-            deadline = world.clock.now + timedelta(seconds=work.max_runtime)
-            attempts.order_go(world.db, work, lease, deadline, "max_runtime")
+            attempts.order_go(world.db, world.work(attempt_id), lease)
             attempts.started(world.db, world.work(attempt_id), lease)
         elif self.dice.random() < 0.1:
             world.finish(attempt_id, lease)
@@ -134,7 +132,9 @@ class Installation:
         shown = [world.appear(account.machines[uuid].name, uuid) for uuid in account.listing(world)]
         for instance_id, uuid in world.list(sightings=shown).doubted:
             if account.lives(uuid):
-                observing.proved_alive(world.db, lead, instance_id)
+                observing.proved_alive(
+                    world.db, lead, instance_id, world.appear(account.machines[uuid].name, uuid)
+                )
             else:
                 observing.proved_gone(world.db, lead, instance_id, "404")
         if batch := doom.due(world.db):

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from jobs import money
-from jobs.store.attempts import Work
 from jobs.store.ending import after_stop
 from jobs.store.leases import Held
-from workers.steps.boot import _deadline
 from workers.steps.control import Control
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 PATIENCE = after_stop(money.GRACE_SECONDS)
-ENDING = timedelta(seconds=money.ending_seconds(money.GRACE_SECONDS))
 
 
 def _held(**values: Any) -> Held:
@@ -98,37 +94,11 @@ def test_patience_is_as_long_as_the_grace_of_the_job(grace: int) -> None:
     assert control.too_late
 
 
-def _work(**values: Any) -> Work:
-    """Only what the deadline is made of."""
-    names = dict.fromkeys(Work.__dataclass_fields__)
-    standard = {
-        "expires_at": NOW + timedelta(hours=10),
-        "paid_until": NOW + timedelta(minutes=69) - SECOND,
-        "max_runtime": 3600,
-        "grace": money.GRACE_SECONDS,
-        "outputs_seconds": 0,
-    }
-    return Work(**cast("dict[str, Any]", {**names, **standard, **values}))
-
-
-def _decide(work: Work, now: datetime) -> tuple[datetime, str]:
-    return _deadline(cast("Any", SimpleNamespace(db=SimpleNamespace(clock=lambda: now))), work)
-
-
-def test_the_shorter_ceiling_decides() -> None:
-    assert _decide(_work(), NOW + 60 * SECOND) == (NOW + 3660 * SECOND, "max_runtime")
-    work = _work(max_runtime=86_400)
-    assert work.paid_until is not None
-    assert _decide(work, NOW + 60 * SECOND) == (work.paid_until - ENDING, "max_cost")
-
-
-def test_grace_and_outputs_are_inside_the_ceiling() -> None:
-    at, cause = _decide(_work(max_runtime=86_400, grace=300, outputs_seconds=90), NOW)
-    assert (at, cause) == (NOW + timedelta(minutes=69) - SECOND * (1 + 300 + 30 + 90), "max_cost")
-
-
-@pytest.mark.parametrize("paid", [None, NOW + timedelta(days=30)])
-def test_the_name_is_never_outlived(paid: datetime | None) -> None:
-    expires_at = NOW + timedelta(minutes=10)
-    deadline, _ = _decide(_work(max_runtime=86_400, paid_until=paid, expires_at=expires_at), NOW)
-    assert deadline == expires_at - ENDING
+@pytest.mark.parametrize(("seconds", "told"), [(-1, True), (0, False), (1, False)])
+def test_a_deadline_that_became_earlier_is_told_to_the_machine(seconds: int, told: bool) -> None:
+    """It ends itself by its expiry, which is then earlier too."""
+    control = Control()
+    control.hear(_held(), NOW)
+    assert not control.expires_earlier
+    control.hear(_held(deadline_at=NOW + timedelta(hours=1) + seconds * SECOND), NOW)
+    assert (control.expires_earlier, control.interrupt.is_set(), control.cause) == (told, told, None)

@@ -6,13 +6,12 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from jobs import money
 from jobs.secrets import Unreadable, cipher
 from jobs.states import Event, State
 from jobs.store import attempts, catalog
-from jobs.store.attempts import Work
+from jobs.store.attempts import CannotStart, Work
 from jobs.store.transitions import AttemptLease
 from jobs.values import Secret
 from workers.ssh.connect import Machine
@@ -28,7 +27,6 @@ BLIND = (
     "the machine has no nvidia-smi to tell how busy its GPUs are, so the idle-timeout could not be kept: "
     "use an image with drivers, or leave it out"
 )
-NO_TIME = "booting and bringing files took all the time that the ceiling can pay for"
 
 
 def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control) -> bool:
@@ -62,11 +60,11 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         # machine can end itself.
         if not guard.arm(ctx, work, lease, machine, control):
             return False
-        deadline_at, cause = _deadline(ctx, work)
-        if deadline_at <= ctx.db.clock():
-            _end(ctx, work, lease, Event.STOPPED, "max_cost", NO_TIME)
+        try:
+            now, deadline_at, cause = attempts.order_go(ctx.db, work, lease)
+        except CannotStart as error:
+            _end(ctx, work, lease, error.event, error.cause, error.detail)
             return False
-        now, deadline_at, cause = attempts.order_go(ctx.db, work, lease, deadline_at, cause)
         machine.discreet = machine.discreet or work.secrets is not None
         answer = machine.go(work.attempt_id, _payload(ctx, work, secrets, now, deadline_at, cause))
         log.info("attempt %s: go: %s", work.attempt_id, "accepted" if answer.accepted else answer.state.kind)
@@ -77,18 +75,6 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         return False
     attempts.started(ctx.db, work, lease)
     return True
-
-
-def _deadline(ctx: Context, work: Work) -> tuple[datetime, str]:
-    """When the command is stopped, and which ceiling that is. The row may only get earlier than the name."""
-    now = ctx.db.clock()
-    expires_at = min(work.expires_at, work.paid_until or work.expires_at)
-    by_money = expires_at - timedelta(seconds=money.ending_seconds(work.grace) + work.outputs_seconds)
-    # Up to the next whole second: the machine counts in them, and a command must not lose a part of its time.
-    by_time = (now + timedelta(seconds=work.max_runtime, microseconds=999_999)).replace(microsecond=0)
-    if by_time <= by_money:
-        return by_time, "max_runtime"
-    return by_money, "max_cost"
 
 
 def _protocol(work: Work) -> int:

@@ -23,9 +23,11 @@ class Control:
         self.cause: str | None = None
         self.stop_ordered_at: datetime | None = None
         self.too_late = False
+        self.expires_earlier = False  # since the machine was told when to end itself
         self.broke_at_arming = 0  # how often in a row the connection was lost while the machine got its guard
         self.armed_for: datetime | None = None  # when the machine ends itself, by what this attendant told it
         self._awake = Awake()
+        self._deadline_at: datetime | None = None
 
     def hear(self, held: Held | None, now: datetime) -> None:
         """Take what the database says of the attempt; None: it is not this attendant's any more."""
@@ -35,6 +37,10 @@ class Control:
             self.stale = True
             self.interrupt.set()
             return
+        before, self._deadline_at = self._deadline_at, held.deadline_at
+        if before is not None and held.deadline_at is not None and held.deadline_at < before:
+            self.expires_earlier = True
+            self.interrupt.set()
         if self.stop_ordered_at is not None:
             if now - max(self.stop_ordered_at, awake) > after_stop(held.grace) and not self.too_late:
                 self.too_late = True

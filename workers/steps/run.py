@@ -15,6 +15,7 @@ from jobs.store.transitions import AttemptLease
 from workers.ssh.connect import Machine
 from workers.ssh.errors import SshError
 from workers.ssh.tail import follow
+from workers.steps import guard
 from workers.steps.context import Context
 from workers.steps.control import Control
 from workers.steps.logbook import Logbook, Sink
@@ -59,6 +60,10 @@ def run(
                 state = machine.stop(work.attempt_id, control.cause, work.grace)
                 told = True
                 log.info("attempt %s: stopping (%s), it is %s", work.attempt_id, control.cause, state.kind)
+            if control.expires_earlier:
+                control.expires_earlier = False
+                if not guard.arm(ctx, work, lease, machine, control):
+                    continue
             end = follow(
                 machine,
                 work.attempt_id,
@@ -162,7 +167,11 @@ def describe(record: ExitRecord, work: Work) -> str:
             return f"stopped after {duration(work.max_runtime)}, its max-runtime"
         case "max_cost" if money.too_dear(work.price, work.max_price):
             return f"stopped, because {money.dearer(work.product, work.price, work.max_price)}"
-        case "max_cost" if work.coupon is not None and (work.price or 0) >= (work.full_price or math.inf):
+        case "max_cost" if (
+            work.coupon is not None
+            and work.price_final
+            and (work.price or 0) >= (work.full_price or math.inf)
+        ):
             price = money.format_usd(work.price or 0)
             return f"stopped, because it costs ${price} an hour now, and {work.coupon!r} takes nothing off"
         case "max_cost":
