@@ -250,13 +250,12 @@ class _Values:
 
     def get(self, name: str) -> tuple[Any, str]:
         """The value or None, and what to call it in a message."""
-        if name in SWITCHED_OFF and self.spec.get(name) == NONE:
-            return None, self.sources.get(name, name)
+        value, source = None, self.sources.get(name, name)
         if self.spec.get(name) is not None:
-            return self.spec[name], self.sources.get(name, name)
-        if self.defaults.get(name) is not None:
-            return self.defaults[name], f"{name} in ./runner.toml"
-        return None, self.sources.get(name, name)
+            value = self.spec[name]
+        elif self.defaults.get(name) is not None:
+            value, source = self.defaults[name], f"{name} in ./runner.toml"
+        return (None if name in SWITCHED_OFF and value == NONE else value), source
 
 
 def _command(value: object) -> str | tuple[str, ...]:
@@ -406,11 +405,13 @@ def _budget(value: object, what: str) -> str | None:
 
 def budget_name(value: object, what: str) -> str:
     """The name of a budget. Raises InvalidJob."""
-    if not isinstance(value, str) or not _BUDGET.fullmatch(value) or value == NONE:
+    if not isinstance(value, str) or not _BUDGET.fullmatch(value):
         raise InvalidJob(
             f"{what} must be a budget's name: 1 to 64 letters, digits, '.', '_' or '-', beginning with a "
-            f"letter or a digit, and other than {NONE!r}; not {shown(value)}."
+            f"letter or a digit; not {shown(value)}."
         )
+    if value.lower() == NONE:
+        raise InvalidJob(f"{what} must be another name than {value!r}: {NONE!r} stands for no budget.")
     return value
 
 

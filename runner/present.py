@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from jobs import money
+from jobs.money import Micros
 from jobs.pictures import command_text, job_json, time_text, usd
 from jobs.spec import Spec
 from jobs.states import UNREACHABLE_MINUTES, State
@@ -16,6 +17,7 @@ from jobs.views import AttemptView, JobView
 __all__ = [
     "command_text",
     "count",
+    "dollars",
     "facts",
     "job_json",
     "live_line",
@@ -46,6 +48,11 @@ def state_text(view: JobView) -> str:
 def count(number: int, what: str) -> str:
     """``1 machine``, ``2 machines``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def dollars(micros: Micros) -> str:
+    """An exact amount: ``$0.86``, ``-$0.0123``."""
+    return ("-" if micros < 0 else "") + f"${money.format_usd(abs(micros))}"
 
 
 def span(seconds: float) -> str:

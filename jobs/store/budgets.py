@@ -114,7 +114,9 @@ def remove(db: Database, name: str) -> None:
     """Take a budget away. Raises InvalidJob where there is none, and InUse where jobs need it still."""
     with db.write() as session:
         leases.one_admission(session)
-        budget = _found(session, name)
+        budget = find(session, name)
+        if budget is None:
+            raise InvalidJob(f"There is no budget {name!r}; `runner budget ls` shows those that there are.")
         left = session.execute(
             select(func.count()).where(Job.budget_id == budget.id, Job.state.not_in(FINALS))
         ).scalar_one()

@@ -108,7 +108,7 @@ def _sum(spend: Spend) -> str | None:
     """What was spent, or at least; None where no price at all is known: that is not zero."""
     if spend.machines and spend.unpriced == spend.machines:
         return None
-    return money.format_cost(spend.micros)
+    return money.format_usd(spend.micros)
 
 
 def _spend_text(spend: dict[str, Any] | None, usable: bool) -> str:

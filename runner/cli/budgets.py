@@ -69,7 +69,7 @@ def ls(json: Json = False) -> None:
         (
             standing.name,
             "never" if standing.every is Every.NEVER else f"each {standing.every}",
-            *map(_dollars, _sums(standing)),
+            *map(present.dollars, _sums(standing)),
             str(standing.waiting),
         )
         for standing in standings
@@ -86,6 +86,7 @@ def rm(name: Name) -> None:
     """
     with Client() as client:
         budgets.remove(client.database, budget_name(name, "NAME"))
+    out.note(f"the budget {name!r} is gone")
 
 
 def _sums(standing: Standing) -> tuple[Micros, Micros, Micros, Micros]:
@@ -94,13 +95,9 @@ def _sums(standing: Standing) -> tuple[Micros, Micros, Micros, Micros]:
 
 def _text(standing: Standing) -> str:
     every = "" if standing.every is Every.NEVER else f" each {standing.every}"
-    usd = [_dollars(micros) for micros in _sums(standing)]
+    usd = [present.dollars(micros) for micros in _sums(standing)]
     waiting = f"; {present.count(standing.waiting, 'job')} waiting" if standing.waiting else ""
     return f"{standing.name}: {usd[0]}{every}, {usd[1]} spent, {usd[2]} reserved, {usd[3]} left{waiting}"
-
-
-def _dollars(micros: Micros) -> str:
-    return ("-" if micros < 0 else "") + f"${money.format_usd(abs(micros))}"
 
 
 def _json(standing: Standing) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def report(error: BaseException) -> int:
 
 def report_usage(message: str, command_path: str | None) -> int:
     """Say how the command was used wrongly, and where its help is; returns the exit code."""
-    sentence = message.strip().rstrip(".")
+    sentence = message.replace(": Value error, ", ": ").strip().rstrip(".")
     _say(f"{sentence}. See `{command_path or 'runner'} --help`.")
     return USAGE
 

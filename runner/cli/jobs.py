@@ -164,6 +164,7 @@ def submit(
         if dry_run:
             plan.say(client, spec, json)
             return
+        watch.say_other_settings(client)
         _queue(client, files.packed(client, spec), json)
 
 

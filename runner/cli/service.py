@@ -72,23 +72,23 @@ def down(
         machines = serving.live_machines(db)
     finally:
         db.close()
-    rented = "is" if len(machines) == 1 else "are"
+    rented, them = ("is", "it") if len(machines) == 1 else ("are", "them")
     listed = "\n  ".join(machines)
     what = f"{present.count(len(machines), 'machine')} {rented} rented"
     if machines and running is None:
         raise NotDone(
             f"No service is running, and {what}, which nobody ends:\n  {listed}\n"
-            "`runner up` takes them over; `runner terminate UUID` ends one at once."
+            f"`runner up` takes {them} over; `runner terminate UUID` ends one at once."
         )
     if machines and not force:
         raise NotDone(
-            f"{what[0].upper()}{what[1:]}, and without a service nobody would end them:\n  {listed}\n"
+            f"{what[0].upper()}{what[1:]}, and without a service nobody would end {them}:\n  {listed}\n"
             "Wait for their jobs, cancel them, or use --force to leave them to the next service."
         )
     pid = daemon.stop(settings)
     output.note(f"the service (pid {pid}) has ended" if pid else "no service is running")
     if machines:
-        output.note(f"{what}, and nobody ends them now; `runner up` takes them over")
+        output.note(f"{what}, and nobody ends {them} now; `runner up` takes {them} over")
 
 
 def status(

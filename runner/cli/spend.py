@@ -34,6 +34,8 @@ def spend(
 ) -> None:
     """Sum up what was spent, by the meter: the account itself tells no past charges.
 
+    All is rounded once, up to a micro-dollar; each receipt is so by itself, and together they may be more.
+
     Example: runner spend --since 30d --by product
     """
     if as_csv and json:
@@ -62,12 +64,12 @@ def spend(
         writer.writerows([line.what or "", *_fields(line).values()] for line in lines)
         out.line(text.getvalue().removesuffix("\n"))
     else:
-        _say(lines, total, by)
+        _say(lines, total, by, since)
 
 
-def _say(lines: list[Line], total: Spend, by: By) -> None:
+def _say(lines: list[Line], total: Spend, by: By, since: str | None) -> None:
     if not lines:
-        out.note("Nothing was spent in that time.")
+        out.note("Nothing was spent" + ("." if since is None else " in that time."))
         return
     most = max(line.micros for line in lines) or 1
     rows = [
@@ -75,13 +77,13 @@ def _say(lines: list[Line], total: Spend, by: By) -> None:
             line.what or "-",
             str(line.machines),
             str(line.minutes),
-            f"${money.format_cost(line.micros)}",
+            present.dollars(line.micros),
             "█" * -(-line.micros * BAR_COLUMNS // most),
         )
         for line in lines
     ]
     out.table((by.value, "machines", "minutes", "cost", ""), rows, right=("machines", "minutes", "cost"))
-    text = f"${money.format_cost(total.micros)} in all"
+    text = f"{present.dollars(total.micros)} in all"
     if total.estimated:
         text += "; in part estimated"
     if total.unpriced:

@@ -54,10 +54,7 @@ def ensure_service(client: Client) -> None:
                 "would be another account's. Stop it with `runner down` first, or use its settings."
             )
         if not running.leaves:
-            output.note(
-                f"the service that runs (pid {running.pid}) was started with another {others}, which counts "
-                "until `runner down`"
-            )
+            say_other_settings(client)
             return
     client.settings.required_token()
     if running is not None:
@@ -68,6 +65,16 @@ def ensure_service(client: Client) -> None:
     output.note(
         f"started a service in the background (pid {running.pid}); it ends a minute after the last job"
     )
+
+
+def say_other_settings(client: Client) -> None:
+    """Say which of this client's settings do not count, because the service that runs has others."""
+    running = None if client.settings.served_by_workers else daemon.find(client.settings)
+    if running is not None and (others := ", ".join(running.differs(client.settings))):
+        output.note(
+            f"the service that runs (pid {running.pid}) was started with another {others}, which counts "
+            "until `runner down`"
+        )
 
 
 def follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:

@@ -71,7 +71,7 @@ def test_a_database_that_cannot_be_used_hides_nothing_else(account: Account) -> 
 def test_the_spend_of_an_empty_database(installation: Installation) -> None:
     assert installation.jobs() == []  # which makes it
     spend = json.loads(installation.ok("account", "--json"))["spend"]
-    assert (spend["total_usd"], spend["month_usd"], spend["machines"]) == ("0.0000", "0.0000", 0)
+    assert (spend["total_usd"], spend["month_usd"], spend["machines"]) == ("0.00", "0.00", 0)
 
 
 # ---- restart

@@ -41,9 +41,35 @@ def test_a_product_that_is_too_dear_is_waited_for(shared: Installation) -> None:
     shared.nothing_left()
 
 
+def test_what_a_dry_run_says_of_what_would_not_be_rented(shared: Installation) -> None:
+    two = "gpu_2x_a6000_nvlink"
+    _prices(shared, 86)
+    words = ("submit", "--gpu", two, *GPU, "--max-cost", "0.044", "--grace", "29s", "--dry-run")
+    said = shared.ok(*words, "--", "true").splitlines()
+    assert said[0].startswith(f"would rent   {PRODUCT} (in stock), $0.86/h, least cost $0.0144, worst cost")
+    assert said[1].startswith(f"else         {two} (passed over: the ceiling does not pay for it), $")
+    assert "grace        29s" in said
+    shared.ok("budget", "set", "small", "0.05")
+    words = ("submit", *GPU, "--max-cost", "0.05", "--budget", "small", "--dry-run")
+    assert "budget       small, $0.05 left of $0.05" in shared.ok(*words, "--", "true").splitlines()
+    job_id = shared.ok(*words[:-1], "--", "sleep 60").strip()
+    shared.until(job_id, "running")
+    said = shared.ok(*words, "--", "true").splitlines()
+    assert "budget       small, $0.00 left of $0.05; the job may cost $0.05, so it would wait" in said
+    assert json.loads(shared.ok(*words, "--json", "--", "true"))["budget_left_usd"] == "0.00"
+    shared.ok("cancel", job_id)
+    shared.final(job_id)
+    shared.ok("budget", "rm", "small")
+    shared.nothing_left()
+
+
 def test_a_product_beyond_the_burn_limit_is_passed_over(make: Make) -> None:
     served = make(RUNNER_MAX_BURN="0.80")
     served.up()
+    said = served.ok("submit", *GPU, "--dry-run", "--", "true")
+    assert said.startswith(
+        f"would wait   {PRODUCT} (passed over: RUNNER_MAX_BURN allows $0.80 an hour), $0.86/h"
+    )
     both = served.ok("submit", *GPU, "--gpu", "gpu_1x_a6000", "--", "true").strip()
     alone = served.ok("submit", *GPU, "--", "true").strip()
     assert [attempt["product"] for attempt in served.final(both)["attempts"]] == ["gpu_1x_a6000"]

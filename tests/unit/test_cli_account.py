@@ -67,9 +67,9 @@ def test_prices_of_a_coupon(
 
 
 def test_a_spend_without_any_price_is_not_known() -> None:
-    assert account._sum(Spend(0, 0, 0, False)) == "0.0000"
+    assert account._sum(Spend(0, 0, 0, False)) == "0.00"
     assert account._sum(Spend(0, 2, 2, False)) is None
-    assert account._sum(Spend(5, 3, 2, True)) == "0.0001"
+    assert account._sum(Spend(5, 3, 2, True)) == "0.000005"
     text = account._spend_text(
         {
             "database": "db",

@@ -61,8 +61,8 @@ def test_what_no_budget_is_called(home: Path, name: str) -> None:
 
 
 def test_a_budget_called_none_would_be_no_budget(home: Path) -> None:
-    with pytest.raises(InvalidJob, match="other than 'none'"):
-        budgets.set_("none", "5")
+    with pytest.raises(InvalidJob, match="'none' stands for no budget"):
+        budgets.set_("None", "5")
 
 
 def test_what_is_left_of_one_that_was_lowered_is_less_than_nothing(
@@ -146,7 +146,7 @@ def test_what_makes_no_sense(home: Path, option: str, value: str, says: str) -> 
 
 def test_nothing_was_spent(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spend.spend()
-    assert capsys.readouterr().err == "Nothing was spent in that time.\n"
+    assert capsys.readouterr().err == "Nothing was spent.\n"
     spend.spend(since="30d", by=By.PRODUCT, json=True)
     found = _said(capsys)
     assert (found["by"], found["lines"], found["cost_usd"]) == ("product", [], "0.00")

@@ -108,6 +108,8 @@ def test_a_default_of_the_working_folder_is_switched_off_for_one_job() -> None:
         3600,
         2_000_000,
     )
+    in_file = validate({"command": "x", "gpu": "a"}, settings(), dict.fromkeys(("budget", "coupon"), "none"))
+    assert (in_file.budget, in_file.coupon) == (None, None)
     off: JobSpec = {"budget": "none", "coupon": "none", "idle_timeout": "none", "max_price": "none"}
     found = validate({"command": "x", **off}, settings(), defaults)
     assert (found.budget, found.coupon, found.idle_timeout, found.max_price) == (None, None, None, None)

@@ -209,6 +209,7 @@ def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Of
     if money.too_little(left, offer.price, minimum, grace_seconds=job.grace, outputs=job.with_outputs):
         shown, price = money.format_usd(max(0, left)), money.format_usd(offer.price)
         detail = f"${shown} is left of the ceiling, too little for {product} at ${price} an hour"
+        detail += f", of which {minimum} min are billed at least" if minimum else ""
         raise _Refused(Event.CEILING_TOO_SMALL, "max_cost", detail)
     if offer.capacity == 0:
         raise _Waits("no_capacity", f"{product} is out of stock", pause(job.waits), product)
