@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import func, select, text
 
+from jobs import money
 from jobs.migrations import HEAD
 from jobs.models import Base, Worker
 from jobs.pictures import job_json
@@ -114,13 +116,19 @@ def _asked_for_nothing_new(db: Database, shown: dict[str, Any]) -> None:
 
 
 def _lasting(job: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
-    """What the object had then, without what has gone on since."""
+    """What the object had then, without what has gone on since; a cost had four decimals then."""
     moving = () if shown["finished_at"] is not None else COUNTS_ON
-    attempts = [
-        {name: attempt[name] for name in then if name not in moving}
-        for attempt, then in zip(job["attempts"], shown["attempts"], strict=True)
-    ]
-    return {name: job[name] for name in shown if name not in moving} | {"attempts": attempts}
+
+    def kept(now: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+        found = {name: now[name] for name in then if name not in moving}
+        return found if "cost_usd" not in found else {**found, "cost_usd": _rounded(found["cost_usd"])}
+
+    attempts = [kept(now, then) for now, then in zip(job["attempts"], shown["attempts"], strict=True)]
+    return kept(job, shown) | {"attempts": attempts}
+
+
+def _rounded(usd: str) -> str:
+    return money.format_cost(int(Decimal(usd).scaleb(6)))
 
 
 def _log(db: Database, job_id: str) -> bytes:
