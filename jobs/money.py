@@ -194,8 +194,7 @@ def least_minutes(
 
 def ending_of(minutes: int, *, grace_seconds: int, outputs: bool) -> int:
     """How many seconds of so many paid minutes are kept for the end."""
-    kept = max(LEAST_OUTPUTS_SECONDS, 6 * minutes) if outputs else 0
-    return ending_seconds(grace_seconds) + kept
+    return ending_seconds(grace_seconds) + (_for_outputs(60 * minutes) if outputs else 0)
 
 
 def outputs_seconds(remaining_micros: Micros, price_micros_per_hour: int, by_time_seconds: int) -> int:
@@ -205,7 +204,11 @@ def outputs_seconds(remaining_micros: Micros, price_micros_per_hour: int, by_tim
     is not positive.
     """
     paid = 60 * min(affordable_minutes(remaining_micros, price_micros_per_hour), FAR_MINUTES)
-    return max(LEAST_OUTPUTS_SECONDS, min(paid, by_time_seconds) // 10)
+    return _for_outputs(min(paid, by_time_seconds))
+
+
+def _for_outputs(seconds: int) -> int:
+    return max(LEAST_OUTPUTS_SECONDS, seconds // 10)
 
 
 def expiry_within(

@@ -322,11 +322,9 @@ def order_go(db: Database, work: Work, lease: AttemptLease) -> tuple[datetime, d
         if money.too_dear(row.price, job.max_price):
             detail = money.dearer("the machine", row.price, job.max_price)
             raise CannotStart(Event.BOOT_FAILED, "deploy_failed", detail)
-        deadlines.shorten(session, now, job, attempt, row)
-        deadline_at, cause = deadlines.command(session, now, job, attempt, row)
+        deadline_at, cause = deadlines.start(session, now, job, attempt, row)
         if deadline_at <= now:
             raise CannotStart(Event.STOPPED, cause, NO_TIME)
-        session.flush()
         write(
             session,
             work,

@@ -28,14 +28,15 @@ def expiry(session: Session, now: datetime, job: Job, row: Instance) -> tuple[da
     return min(row.expires_at, paid or row.expires_at), "max_cost"
 
 
-def command(
-    session: Session, now: datetime, job: Job, attempt: Attempt, row: Instance
-) -> tuple[datetime, str]:
-    """When a command that is started now is to be stopped, and which of its job's ceilings that is."""
+def start(session: Session, now: datetime, job: Job, attempt: Attempt, row: Instance) -> tuple[datetime, str]:
+    """When a command that is started now is to be stopped, and which of its job's ceilings that is.
+
+    Its machine expires from here on as the ceilings want it by now.
+    """
     # Up to the next whole second: the machine counts in them, and a command must not lose a part of its time.
     by_time = (now + timedelta(seconds=job.max_runtime, microseconds=999_999)).replace(microsecond=0)
-    expires_at, cause = expiry(session, now, job, row)
-    last = _stop(expires_at, job, attempt)
+    row.expires_at, cause = expiry(session, now, job, row)
+    last = _stop(row.expires_at, job, attempt)
     return (by_time, "max_runtime") if by_time <= last else (last, cause)
 
 
