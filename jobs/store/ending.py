@@ -54,6 +54,8 @@ BAD_BOOTS = 2
 """After so many boots that failed a product is passed over where the job takes another one."""
 DEAR = "waiting_for_price"
 """The reason of a job whose products all cost more than it pays."""
+SLOT = "waiting_for_slot"
+"""The reason of a job for which there is no room."""
 SETTLED = ("gone", "refused", "absent")
 
 
@@ -174,8 +176,8 @@ def _to_admit(
     its product's queue is tried again, and only where there is room and stock: a thousand more cost nothing.
     """
     waits = Job.cancel_requested_at.is_(None)
-    told = Job.reason.in_(("waiting_for_slot", "no_capacity")) & waits
-    known = Job.reason.in_(("waiting_for_slot", "no_capacity", DEAR, budgets.WAITING)) & waits
+    told = Job.reason.in_((SLOT, "no_capacity")) & waits
+    known = Job.reason.in_((SLOT, "no_capacity", DEAR, budgets.WAITING)) & waits
     queued = and_(
         Job.state == State.QUEUED,
         or_(Job.not_before <= now, Job.cancel_requested_at.is_not(None)),
@@ -266,7 +268,7 @@ def _overdue(db: Database, awake_since: datetime | None) -> list[str]:
         return [
             attempt.id
             for attempt, job, instance in session.execute(query)
-            if _verdict(session, now, attempt, job, instance, awake_since) is not None
+            if _verdict(_Case(session, now, attempt, job, instance, awake_since)) is not None
         ]
 
 
@@ -276,7 +278,7 @@ def _end_one(
     attempt = session.execute(select(Attempt).where(Attempt.id == attempt_id)).scalar_one()
     job = session.execute(select(Job).where(Job.id == attempt.job_id)).scalar_one()
     instance = session.execute(select(Instance).where(Instance.attempt_id == attempt_id)).scalar_one()
-    verdict = _verdict(session, now, attempt, job, instance, awake_since)
+    verdict = _verdict(_Case(session, now, attempt, job, instance, awake_since))
     if verdict is None:
         return 0
     event, cause, detail, retryable = verdict
@@ -297,16 +299,22 @@ def _end_one(
     return 1
 
 
-def _verdict(
-    session: Session,
-    now: datetime,
-    attempt: Attempt,
-    job: Job,
-    instance: Instance,
-    awake_since: datetime | None,
-) -> tuple[Event, str, str, bool] | None:
+@dataclass(frozen=True)
+class _Case:
+    """An attempt that may have to end, and what it is judged by; ``awake_since`` as for :func:`enforce`."""
+
+    session: Session
+    now: datetime
+    attempt: Attempt
+    job: Job
+    instance: Instance
+    awake_since: datetime | None
+
+
+def _verdict(case: _Case) -> tuple[Event, str, str, bool] | None:
+    now, attempt, job = case.now, case.attempt, case.job
     if attempt.state == State.BOOTING:
-        return _verdict_booting(session, now, attempt, job, instance, awake_since)
+        return _verdict_booting(case)
     if attempt.state != State.RUNNING:
         return None
     patience = after_stop(job.grace)
@@ -314,7 +322,7 @@ def _verdict(
         patience += HOLDER_FIRST
 
     def passed(moment: datetime | None, patience: timedelta) -> bool:
-        return moment is not None and max(moment, awake_since or moment) < now - patience
+        return moment is not None and max(moment, case.awake_since or moment) < now - patience
 
     cause = attempt.stop_cause or ("cancelled_by_user" if job.cancel_requested_at is not None else None)
     if cause is not None and passed(attempt.stop_ordered_at or job.cancel_requested_at, patience):
@@ -327,18 +335,13 @@ def _verdict(
     return None
 
 
-def _verdict_booting(
-    session: Session,
-    now: datetime,
-    attempt: Attempt,
-    job: Job,
-    instance: Instance,
-    awake_since: datetime | None,
-) -> tuple[Event, str, str, bool] | None:
+def _verdict_booting(case: _Case) -> tuple[Event, str, str, bool] | None:
+    now, attempt, job = case.now, case.attempt, case.job
     if job.cancel_requested_at is not None:
         return Event.STOPPED, "cancelled_by_user", "cancelled while the machine was booting", False
     before_go = attempt.go_ordered_at is None
-    if not before_go and awake_since is not None and awake_since > now - after_stop(job.grace):
+    woken = case.awake_since
+    if not before_go and woken is not None and woken > now - after_stop(job.grace):
         return None  # it may have been started, and have ended: somebody should ask there first
     if attempt.boot_deadline_at < now and attempt.transfer is not None:
         return (
@@ -350,7 +353,7 @@ def _verdict_booting(
     if attempt.boot_deadline_at < now:
         return Event.BOOT_FAILED, "boot_timeout", "the machine could not be reached in time", before_go
     # With a coupon it may be metered at the full price, until the listing says what is charged.
-    expires_at, cause = deadlines.expiry(session, now, job, instance)
+    expires_at, cause = deadlines.expiry(case.session, now, job, case.instance)
     if expires_at < now + timedelta(seconds=money.ending_seconds(job.grace)):
         return Event.STOPPED, cause, attempts.NO_TIME, False
     return None

@@ -17,7 +17,7 @@ from jobs.store import admission, budgets, catalog, leases, limits
 from jobs.store.admission import Candidate, Full, Limits, Plan
 from jobs.store.budgets import Lacks
 from jobs.store.catalog import Offer, choices
-from jobs.store.ending import DEAR
+from jobs.store.ending import DEAR, SLOT
 from jobs.store.submissions import CANCELLED
 from jobs.store.transitions import JobLease, Stale
 from workers.steps import inventory
@@ -28,7 +28,6 @@ from workers.supervisor import PROTOCOL
 log = logging.getLogger(__name__)
 
 NAMED = 5
-SLOT = "waiting_for_slot"
 
 LEAST_FREE_BYTES = 16 << 20
 """Nothing is rented where not even the log of a short job could be kept."""
@@ -172,14 +171,14 @@ def _plan(ctx: Context, job: Candidate) -> Plan:
         first = min(waits, key=lambda wait: wait.pause)
         if len(waits) == 1:
             raise first
-        dear = [wait for wait in waits if wait.product is None]
+        other = [wait for wait in waits if wait.product is None]
         gone = [wait.product for wait in waits if wait.product is not None]
         named = " and ".join(gone[:NAMED])
         more = f" and {len(gone) - NAMED} more" if len(gone) > NAMED else ""
         verb = "is" if len(gone) == 1 else "are"
         said = [f"{named}{more} {verb} out of stock"] if gone else []
-        reason = "no_capacity" if gone else dear[0].reason
-        raise _Waits(reason, "; ".join([*said, *(wait.detail for wait in dear[:1])]), first.pause)
+        reason = "no_capacity" if gone else other[0].reason
+        raise _Waits(reason, "; ".join([*said, *(wait.detail for wait in other[:1])]), first.pause)
     if refused is not None:
         raise refused
     detail = "none of the products that it takes can be rented for it: the image fits none, or none booted"

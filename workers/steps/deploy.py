@@ -23,6 +23,7 @@ from jobs.errors import (
 from jobs.states import Event
 from jobs.store import account_keys, attempts, limits
 from jobs.store.attempts import Work
+from jobs.store.ending import SLOT
 from jobs.store.transitions import AttemptLease, Stale
 from jobs.subject import about
 from workers.cloud.client import DeployRequest
@@ -100,7 +101,7 @@ def _failed(ctx: Context, work: Work, lease: AttemptLease, error: ApiError) -> N
         case NoCapacity():
             void(Event.NO_CAPACITY, "no_capacity", f"{work.product} is out of stock", 10)
         case QuotaExceeded():
-            void(Event.NO_CAPACITY, "waiting_for_slot", str(error), 60)
+            void(Event.NO_CAPACITY, SLOT, str(error), 60)
         case RateLimited():
             seconds = min(error.retry_after or 2, limits.LONGEST_SILENCE.total_seconds())
             ours = error.status is None  # it was never sent
