@@ -15,6 +15,7 @@ import psutil
 
 from jobs import ids, meter, money
 from jobs.errors import DatabaseError, InvalidToken, RunnerError
+from jobs.models import Instance
 from jobs.settings import Settings
 from jobs.store import doom, leases, outbox, reads, schema, uploads
 from jobs.store.database import Database
@@ -291,11 +292,12 @@ def _clock(listing: Listing, db: Database | None) -> Finding:
     return Finding("clock", True, "agrees with the API's")
 
 
-def _other_prices(db: Database, listed: Mapping[str, Listed]) -> list[str]:
+def _other_prices(
+    db: Database, rows: Mapping[str | None, Instance], listed: Mapping[str, Listed]
+) -> list[str]:
     """Machines that are metered at another price than is listed, also once the service has looked itself."""
     end = time.monotonic() + LOOK_SECONDS
     while True:
-        rows = {row.uuid: row for row in doom.instances(db)}
         differ = [
             f"{instance.name}: metered at ${money.format_usd(row.price)}/h, "
             f"listed at ${money.format_usd(price)}/h"
@@ -307,13 +309,18 @@ def _other_prices(db: Database, listed: Mapping[str, Listed]) -> list[str]:
         if not differ or time.monotonic() > end or not leases.workers(db):
             return differ
         time.sleep(0.5)
+        rows = _by_uuid(db)
+
+
+def _by_uuid(db: Database) -> dict[str | None, Instance]:
+    return {row.uuid: row for row in doom.instances(db)}
 
 
 def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
     """The account's machines, the database and the meter must tell the same story."""
     with db.read() as session:
         ours = schema.installation_id(session)
-    rows = {row.uuid: row for row in doom.instances(db)}
+    rows = _by_uuid(db)
     listed = {instance.uuid: instance for instance in listing.instances if not instance.terminal}
     names = _of_fleet(settings, listing)
     wrong: list[str] = []
@@ -324,7 +331,6 @@ def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
             wrong.append(f"{instance.name} ({uuid}) is rented and in nobody's books; the service ends it")
         if name is not None and listing.date.timestamp() > name.expires_at:
             wrong.append(f"{instance.name} ({uuid}) is past its expiry; `runner reap` ends it")
-    wrong += _other_prices(db, listed)
     now = db.clock()
     for row in rows.values():
         if row.uuid is not None and row.uuid not in listed and row.state == "live":
@@ -333,6 +339,7 @@ def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
             wrong.append(
                 f"{row.name} should be gone and is not: leak suspected; last error: {row.terminate_error}"
             )
+    wrong += _other_prices(db, rows, listed)  # last, for it may wait
     strangers = len(listed) - len([uuid for uuid in listed if uuid in rows])
     if wrong:
         return Finding("account", False, "; ".join(wrong), daemon.nobody(db)[1])
