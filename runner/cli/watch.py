@@ -21,6 +21,7 @@ from runner import daemon
 from runner.cli import output
 from runner.cli.live import LiveLine
 from runner.client import Client
+from runner.daemon import Running
 from runner.follow import LogReader, Patience
 
 INTERRUPTED = 130
@@ -54,7 +55,7 @@ def ensure_service(client: Client) -> None:
                 "would be another account's. Stop it with `runner down` first, or use its settings."
             )
         if not running.leaves:
-            say_other_settings(client)
+            _say_others(running, others)
             return
     client.settings.required_token()
     if running is not None:
@@ -69,12 +70,16 @@ def ensure_service(client: Client) -> None:
 
 def say_other_settings(client: Client) -> None:
     """Say which of this client's settings do not count, because the service that runs has others."""
-    running = None if client.settings.served_by_workers else daemon.find(client.settings)
+    running = daemon.find(client.settings)
     if running is not None and (others := ", ".join(running.differs(client.settings))):
-        output.note(
-            f"the service that runs (pid {running.pid}) was started with another {others}, which counts "
-            "until `runner down`"
-        )
+        _say_others(running, others)
+
+
+def _say_others(running: Running, others: str) -> None:
+    output.note(
+        f"the service that runs (pid {running.pid}) was started with another {others}, which counts until "
+        "`runner down`"
+    )
 
 
 def follow(client: Client, job_id: str, *, to_stderr: bool) -> JobView:
