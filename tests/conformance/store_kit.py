@@ -156,6 +156,26 @@ class World:
         attempts.deploy_unknown(self.db, self.work(attempt_id), lease)
         return job_id, attempt_id, lease
 
+    def void(
+        self,
+        attempt_id: str,
+        lease: AttemptLease,
+        *,
+        event: Event = Event.NO_CAPACITY,
+        reason: str | None = "no_capacity",
+        pause: float = 0,
+    ) -> None:
+        """Nothing was rented, says the API; the job waits for *pause* seconds."""
+        attempts.deploy_void(
+            self.db,
+            self.work(attempt_id),
+            lease,
+            event,
+            reason=reason,
+            detail="nothing was rented",
+            pause=timedelta(seconds=pause),
+        )
+
     def boot(self, job_id: str | None = None, *, listed: bool = True, **changes: Any) -> tuple[str, str]:
         """A job whose machine is booting, and listed."""
         job_id, attempt_id, lease = self.order(job_id, **changes)

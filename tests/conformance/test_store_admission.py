@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from jobs import ids, money
-from jobs.states import Event, State
+from jobs.states import State
 from jobs.store import admission, attempts, catalog, deadlines, ending, leases, limits
 from jobs.store.admission import Admitted, Full, Limits
 from jobs.store.catalog import Offer
@@ -181,15 +181,7 @@ def test_what_earlier_attempts_cost_is_spent(world: World) -> None:
 
 def test_out_of_stock_spares_the_others(world: World) -> None:
     _, attempt_id, lease = world.order()
-    attempts.deploy_void(
-        world.db,
-        world.work(attempt_id),
-        lease,
-        Event.NO_CAPACITY,
-        reason="no_capacity",
-        detail="out of stock",
-        pause=timedelta(seconds=10),
-    )
+    world.void(attempt_id, lease, pause=10)
     with world.db.read() as session:
         now = world.clock.now
         until = limits.blocked_until(session, now, limits.stock("gpu_1x_l40"))
@@ -205,15 +197,7 @@ def test_backoff_grows_until_there_is_a_machine(world: World) -> None:
     job_id = submit(world.db)
     for turn in range(3):
         _, attempt_id, lease = world.order(job_id)
-        attempts.deploy_void(
-            world.db,
-            world.work(attempt_id),
-            lease,
-            Event.NO_CAPACITY,
-            reason="no_capacity",
-            detail="out of stock",
-            pause=timedelta(seconds=1),
-        )
+        world.void(attempt_id, lease, pause=1)
         world.clock.advance(2)
         candidate = admission.candidate(world.db, job_id)
         assert candidate is not None

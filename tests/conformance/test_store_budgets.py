@@ -169,15 +169,7 @@ def test_a_job_is_stopped_at_what_it_took_where_that_is_less_than_its_ceiling(wo
 def test_a_deploy_that_was_not_to_be_takes_nothing(world: World) -> None:
     budgets.put(world.db, "team", 2 * USD, None)
     job_id, attempt_id, lease = world.order(submit(world.db, budget="team"), most=2 * USD)
-    attempts.deploy_void(
-        world.db,
-        world.work(attempt_id),
-        lease,
-        Event.NO_CAPACITY,
-        reason="no_capacity",
-        detail="out of stock",
-        pause=timedelta(0),
-    )
+    world.void(attempt_id, lease)
     assert _standing(world).left == 2 * USD
     assert job_row(world.db, job_id).admitted_at is None
     job_id, _, _ = world.admit(submit(world.db, budget="team"), most=2 * USD)

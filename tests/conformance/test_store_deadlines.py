@@ -171,15 +171,7 @@ def test_a_machine_that_is_only_shown_by_its_uuid_is_metered_at_what_it_costs(wo
 def _void(world: World, job_id: str) -> str:
     """An attempt that came to nothing, though its machine will turn up."""
     _, attempt_id, lease = world.order(job_id)
-    attempts.deploy_void(
-        world.db,
-        world.work(attempt_id),
-        lease,
-        Event.NO_CAPACITY,
-        reason="no_capacity",
-        detail="none",
-        pause=timedelta(0),
-    )
+    world.void(attempt_id, lease)
     world.appear(world.instance(attempt_id).name)
     return attempt_id
 

@@ -18,15 +18,7 @@ TWO = ("gpu_1x_h100", "gpu_1x_l40")
 def _void(world: World, event: Event, product: str = TWO[0], **options: Any) -> tuple[str, str]:
     job_id, attempt_id, lease = world.order(submit(world.db, **{"products": TWO, **options}), product=product)
     reason = "no_capacity" if event is Event.NO_CAPACITY else None
-    attempts.deploy_void(
-        world.db,
-        world.work(attempt_id),
-        lease,
-        event,
-        reason=reason,
-        detail="not this one",
-        pause=timedelta(seconds=10),
-    )
+    world.void(attempt_id, lease, event=event, reason=reason, pause=10)
     return job_id, attempt_id
 
 

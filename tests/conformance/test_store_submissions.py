@@ -293,22 +293,13 @@ def test_cancel_against_admission(world: World) -> None:
 
 
 def test_a_job_back_in_the_queue_is_cancelled_without_waiting(world: World) -> None:
-    from datetime import timedelta
 
     from jobs.states import Event
-    from jobs.store import attempts, ending
+    from jobs.store import ending
 
     job_id, attempt_id, lease = world.order()
     assert submissions.request_cancel(world.db, job_id) is State.DEPLOYING
-    attempts.deploy_void(
-        world.db,
-        world.work(attempt_id),
-        lease,
-        Event.NO_CAPACITY,
-        reason="no_capacity",
-        detail="out of stock",
-        pause=timedelta(hours=1),
-    )
+    world.void(attempt_id, lease, pause=3600)
     assert world.show(job_id).state is State.QUEUED
     assert ending.wanted(world.db, ROOM).admit == [job_id]
     again = leases.take_job(world.db, job_id, world.owner)

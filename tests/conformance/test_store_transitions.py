@@ -233,18 +233,9 @@ def test_the_first_cause_of_a_stop_stays(world: World) -> None:
 
 
 def test_a_retry_starts_the_second_attempt_with_the_next_number(world: World) -> None:
-    from datetime import timedelta
 
     job_id, attempt_id, lease = world.order()
-    attempts.deploy_void(
-        world.db,
-        world.work(attempt_id),
-        lease,
-        Event.THROTTLED,
-        reason=None,
-        detail="the API asked for a pause",
-        pause=timedelta(seconds=1),
-    )
+    world.void(attempt_id, lease, event=Event.THROTTLED, reason=None, pause=1)
     assert world.show(job_id).attempts == ()
     world.clock.advance(2)
     _, second, _ = world.admit(job_id)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from jobs.states import State
@@ -115,15 +113,7 @@ def test_a_stray_of_an_attempt_that_is_not_shown_is_billed_all_the_same(world: W
     from jobs.states import Event
 
     job_id, attempt_id, lease = world.order()
-    attempts.deploy_void(
-        world.db,
-        world.work(attempt_id),
-        lease,
-        Event.THROTTLED,
-        reason=None,
-        detail="429",
-        pause=timedelta(seconds=1),
-    )
+    world.void(attempt_id, lease, event=Event.THROTTLED, reason=None, pause=1)
     world.appear(world.instance(attempt_id).name)
     world.list()
     assert len(world.machines()) == 1

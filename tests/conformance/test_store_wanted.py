@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from jobs.states import Event, State
+from jobs.states import State
 from jobs.store import admission, attempts, catalog, ending, leases, limits, submissions
 from jobs.store.admission import Full, Limits
 from jobs.store.catalog import Offer
@@ -108,15 +108,7 @@ def test_where_no_more_may_be_spent_an_hour_nobody_is_tried_again(world: World) 
 
 def test_the_limit_of_the_account_is_one_refusal_for_all(world: World) -> None:
     job_id, attempt_id, lease = world.order()
-    attempts.deploy_void(
-        world.db,
-        world.work(attempt_id),
-        lease,
-        Event.NO_CAPACITY,
-        reason="waiting_for_slot",
-        detail="the account's limit is reached",
-        pause=timedelta(seconds=60),
-    )
+    world.void(attempt_id, lease, reason="waiting_for_slot", pause=60)
     world.clock.advance(30)
     world.heartbeat()
     assert ending.wanted(world.db, ROOM).admit == []
