@@ -15,7 +15,7 @@ import psutil
 
 from jobs import ids, meter, money
 from jobs.errors import DatabaseError, InvalidToken, RunnerError
-from jobs.models import Instance
+from jobs.meter import Metered
 from jobs.settings import Settings
 from jobs.store import doom, leases, outbox, reads, schema, uploads
 from jobs.store.database import Database
@@ -293,7 +293,7 @@ def _clock(listing: Listing, db: Database | None) -> Finding:
 
 
 def _other_prices(
-    db: Database, rows: Mapping[str | None, Instance], listed: Mapping[str, Listed]
+    db: Database, rows: Mapping[str | None, Metered], listed: Mapping[str, Listed]
 ) -> list[str]:
     """Machines that are metered at another price than is listed, also once the service has looked itself."""
     end = time.monotonic() + LOOK_SECONDS
@@ -309,18 +309,14 @@ def _other_prices(
         if not differ or time.monotonic() > end or not leases.workers(db):
             return differ
         time.sleep(0.5)
-        rows = _by_uuid(db)
-
-
-def _by_uuid(db: Database) -> dict[str | None, Instance]:
-    return {row.uuid: row for row in doom.instances(db)}
+        rows = doom.by_uuid(db)
 
 
 def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
     """The account's machines, the database and the meter must tell the same story."""
     with db.read() as session:
         ours = schema.installation_id(session)
-    rows = _by_uuid(db)
+    rows = doom.by_uuid(db)
     listed = {instance.uuid: instance for instance in listing.instances if not instance.terminal}
     names = _of_fleet(settings, listing)
     wrong: list[str] = []

@@ -120,6 +120,11 @@ def instances(db: Database) -> list[Instance]:
         )
 
 
+def by_uuid(db: Database) -> dict[str | None, Instance]:
+    """The same, each by its uuid, as far as that is known."""
+    return {row.uuid: row for row in instances(db)}
+
+
 def any_rented(session: Session) -> bool:
     """Whether any instance is, or may be, on the account."""
     found = session.execute(select(Instance.id).where(Instance.state.in_(HOLDING)).limit(1)).first()
