@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from paramiko.common import MSG_CHANNEL_DATA
+from paramiko.message import Message
 
 from runner.sim import SimConfig
 from runner.sim.sshd import find_sshd
 from tests.conformance.sim_client import Account, new_key, simulated
 from tests.conformance.ssh_host import Host, listening, proxy
 from tests.waiting import wait_until
-from workers.ssh.channel import Channel
+from workers.ssh.channel import Channel, run
 from workers.ssh.connect import Address, connect
 from workers.ssh.errors import BadAnswer, HostKeyMismatch, LoginRefused, Unreachable, fingerprint
 from workers.ssh.keys import ensure_key
@@ -272,3 +274,30 @@ def test_the_deadline_of_a_connection_covers_the_login(host: Host, tmp_path: Pat
         network.freeze()
         with pytest.raises(Unreachable, match="in time"):
             _reach(network.port, tmp_path)
+
+
+def test_what_is_sent_to_a_command_that_has_just_ended_does_not_end_the_connection(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    with host.connect() as machine, Channel(machine.wire, machine.where, "exit 3") as channel:
+        send = machine.wire._send_user_message
+
+        def late(message: Message) -> None:
+            if threading.current_thread() is not machine.wire and message.asbytes()[0] == MSG_CHANNEL_DATA:
+                # Between paramiko's look at the channel and its word, both sides close it.
+                wait_until(lambda: not machine.wire._channels.values(), what="a closed channel")
+                sent.append(channel.status())
+            send(message)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(machine.wire, "_send_user_message", late)
+            channel.send(b"too late", 5)
+        assert sent == [3]
+        with pytest.raises(Unreachable, match="Socket is closed"):
+            channel.send(b"later still", 5)
+        for number in range(3):  # its number is used again
+            answer = run(
+                machine.wire, machine.where, f"read -r word; echo $word {number}", stdin=b"on\n", seconds=20
+            )
+            assert answer.stdout == f"on {number}\n".encode()

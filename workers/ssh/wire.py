@@ -2,9 +2,10 @@
 
 Its keepalives ask for no answer, so a peer whose packets are dropped is never noticed; its handshake keeps a
 thread that delays our exit; its timers follow the wall clock, which may jump; its log goes to standard error;
-and a peer's last words in an exchange of keys make it wait for itself. All of that is repaired here, mostly
-in the packet reader that paramiko lets us choose. Time is counted in the ticks of paramiko's own thread: a
-process that was suspended for an hour has not waited for its peer so long.
+a peer's last words in an exchange of keys make it wait for itself; and it may speak on a channel after it has
+closed it, for which a peer ends the connection. All of that is repaired here, mostly in the packet reader
+that paramiko lets us choose. Time is counted in the ticks of paramiko's own thread: a process that was
+suspended for an hour has not waited for its peer so long.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ import time
 from collections.abc import Callable
 
 import paramiko
-from paramiko.common import cMSG_GLOBAL_REQUEST
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    cMSG_GLOBAL_REQUEST,
+)
 from paramiko.message import Message
 from paramiko.packet import Packetizer
 
@@ -120,6 +126,7 @@ class Wire(paramiko.Transport):
         super().__init__(sock, packetizer_class=Packets)
         self._socket = sock
         self._postponed: list[Message] = []
+        self._closed_channels: set[bytes] = set()  # as the peer numbers them
         self.set_log_channel(LOG_NAME)
         options = self.get_security_options()
         options.ciphers = sorted(options.ciphers, key=lambda name: name not in FAST_CIPHERS)
@@ -162,3 +169,23 @@ class Wire(paramiko.Transport):
         postponed, self._postponed = self._postponed, []
         for message in postponed:
             self._send_user_message(message)
+
+    # Whoever sends on a channel lets go of its lock before. Meanwhile this thread may have heard that the
+    # peer closes it, and have closed it too: then nothing more may be said, and the sender learns of the end
+    # by its next call.
+
+    def _send_message(self, data: Message) -> None:
+        packet = data.asbytes()
+        kind, number = packet[0], packet[1:5]
+        if MSG_CHANNEL_WINDOW_ADJUST <= kind <= MSG_CHANNEL_FAILURE:  # all that is said on an open channel
+            if number in self._closed_channels:
+                return
+            if kind == MSG_CHANNEL_CLOSE:
+                self._closed_channels.add(number)
+        super()._send_message(data)  # type: ignore[misc]  # not in the stubs
+
+    def _parse_channel_open_success(self, m: Message) -> None:
+        m.get_int()  # our number
+        self._closed_channels.discard(m.get_bytes(4))  # a number is used again
+        m.rewind()
+        super()._parse_channel_open_success(m)  # type: ignore[misc]  # not in the stubs
