@@ -120,7 +120,7 @@ class Job(Base):
     max_price: Mapped[int | None] = mapped_column(BigInteger)  # micro-dollars an hour
     coupon: Mapped[str | None] = mapped_column(String(100))
     budget_id: Mapped[int | None] = mapped_column(BigInteger)
-    budget_need: Mapped[int | None] = mapped_column(BigInteger)  # what it could not take of it, when it waits
+    budget_need: Mapped[int | None] = mapped_column(BigInteger)  # all that it needs in it, when it waits
     budget_charged: Mapped[int | None] = mapped_column(BigInteger)  # what it takes of it
     admitted_at: Mapped[datetime | None]  # into which period of its budget
     # Defaults of the database's own: workers and submitters of before know nothing of these.

@@ -132,10 +132,11 @@ class Observer:
             pause = BUSINESS_SECONDS
             try:
                 self._keep_lead()
+                awake_since = self._awake.look(self._ctx.db.clock())  # also of one that waits to lead
                 if self._lead is None:
                     pause = self._take_what_waits()
                 else:
-                    self._tick(self._lead)
+                    self._tick(self._lead, awake_since)
                 self._trouble.over()
             except Stale:
                 self._lead = None
@@ -182,9 +183,9 @@ class Observer:
             leases.note(self._ctx.db, self._ctx.owner, None)  # the new leader says it
             self._told = None
 
-    def _tick(self, lead: Lead) -> None:
+    def _tick(self, lead: Lead, awake_since: datetime) -> None:
         ctx = self._ctx
-        if ending.enforce(ctx.db, lead, self._awake.look(ctx.db.clock())):
+        if ending.enforce(ctx.db, lead, awake_since):
             ctx.bells.terminate()  # at once: the listing that follows may hang
         wanted = ending.wanted(ctx.db, self._bounds)
         if len(wanted.attend) > FEW and time.monotonic() >= self._next_offer:

@@ -210,7 +210,7 @@ def wait(
 ) -> bool:
     """Leave a job queued, with its reason, for at least *pause*; remember where *product* is out of stock.
 
-    *need*: what its budget lacks, in micro-dollars. Returns whether the reason is news.
+    *need*: what it needs in its budget, in micro-dollars. Returns whether the reason is news.
     """
     with db.write() as session:
         now = db.now(session)

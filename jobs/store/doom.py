@@ -13,13 +13,17 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
-from jobs import meter
+from jobs import meter, money
+from jobs.backoff import doubling
 from jobs.models import Instance
 from jobs.store.admission import HOLDING
 from jobs.store.database import Database
 
-ASKING = timedelta(seconds=30)
+ASKING_SECONDS = 30.0
 """How long one process has a terminate to itself before another one may repeat it."""
+
+HURRIED_SECONDS = 5.0
+"""The same, and the longest pause after a failure, while a machine's ceiling can still be held."""
 
 LAG = timedelta(seconds=90)
 """How far the listing may be behind what happened."""
@@ -34,7 +38,6 @@ class Doomed:
     id: int
     uuid: str
     name: str
-    tries: int
 
 
 def of_attempt(session: Session, now: datetime, attempt_id: str, why: str) -> None:
@@ -57,12 +60,12 @@ def due(db: Database, limit: int = 100) -> list[Doomed]:
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).scalars()
-        found = [Doomed(row.id, row.uuid or "", row.name, row.terminate_tries) for row in rows]
-        session.execute(
-            update(Instance)
-            .where(Instance.id.in_([item.id for item in found]))
-            .values(terminate_next_at=now + ASKING, terminate_tries=Instance.terminate_tries + 1)
-        )
+        found = []
+        for row in rows:
+            found.append(Doomed(row.id, row.uuid or "", row.name))
+            row.terminate_tries += 1
+            row.terminate_next_at = _again(row, now, ASKING_SECONDS)
+        session.flush()
     return found
 
 
@@ -79,21 +82,28 @@ def accepted(db: Database, uuids: Sequence[str]) -> None:
         session.flush()
 
 
-def refused(db: Database, uuids: Sequence[str], error: str, pause: timedelta) -> None:
-    """The terminate of these machines failed; it is repeated after *pause*."""
+def refused(db: Database, uuids: Sequence[str], error: str) -> None:
+    """The terminate of these machines failed; each is repeated after the pause that its own tries want."""
     with db.write() as session:
         now = db.now(session)
-        session.execute(
-            update(Instance)
-            .where(Instance.uuid.in_(uuids), Instance.state == "doomed")
-            .values(terminate_error=error, terminate_next_at=now + pause)
-        )
+        query = select(Instance).where(Instance.uuid.in_(uuids), Instance.state == "doomed")
+        for row in session.execute(query.with_for_update()).scalars():
+            row.terminate_error = error
+            row.terminate_next_at = _again(row, now, doubling(1.0, 60.0, row.terminate_tries - 1))
+        session.flush()
 
 
 def any_due(session: Session, now: datetime) -> bool:
     """Whether a terminate waits to be sent."""
     found = session.execute(select(Instance.id).where(_due(now)).limit(1)).first()
     return found is not None
+
+
+def _again(row: Instance, now: datetime, seconds: float) -> datetime:
+    """When to ask for a machine's end once more: sooner while that may keep its bill within the ceiling."""
+    last = row.expires_at - timedelta(seconds=money.GUARD_SECONDS)
+    hurried = min(seconds, HURRIED_SECONDS)
+    return min(now + timedelta(seconds=seconds), max(now + timedelta(seconds=hurried), last))
 
 
 def _due(now: datetime) -> ColumnElement[bool]:

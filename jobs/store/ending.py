@@ -87,7 +87,10 @@ def enforce(db: Database, lead: Lead, awake_since: datetime | None = None) -> in
     for attempt_id in _overdue(db, awake_since):
         with _one(db, attempt_id) as session:
             ended += _end_one(session, db.now(session), lead, attempt_id, awake_since)
-    return ended + files.give_up_late(db, lead)
+    for attempt_id in files.late(db):
+        with _one(db, attempt_id) as session:
+            ended += files.give_up_late(session, db.now(session), lead, attempt_id)
+    return ended
 
 
 def settle(db: Database, lead: Lead) -> int:

@@ -68,22 +68,20 @@ def over(
         doom.of_attempt(session, now, work.attempt_id, "its outputs are in" if missing is None else SHORT)
 
 
-def give_up_late(db: Database, lead: Lead) -> int:
-    """Doom the machines whose outputs have had their time, whoever fetches them. Returns how many."""
+def late(db: Database) -> list[str]:
+    """The attempts whose outputs have had their time, whoever fetches them, and whose machines live."""
     with db.read() as session:
-        late = list(session.execute(select(Attempt.id).where(*_late(db.now(session)))).scalars())
-    for attempt_id in late:
-        with db.write() as session:
-            confirm_lead(session, lead)
-            now = db.now(session)
-            if (
-                session.execute(select(Attempt.id).where(Attempt.id == attempt_id, *_late(now))).scalar()
-                is None
-            ):
-                continue
-            lose(session, now, attempt_id, "the time that is reserved for them was over")
-            doom.of_attempt(session, now, attempt_id, SHORT)
-    return len(late)
+        return list(session.execute(select(Attempt.id).where(*_late(db.now(session)))).scalars())
+
+
+def give_up_late(session: Session, now: datetime, lead: Lead, attempt_id: str) -> int:
+    """Doom the machine of one of them, if that is still so. Returns how many. Raises Stale."""
+    confirm_lead(session, lead)
+    if session.execute(select(Attempt.id).where(Attempt.id == attempt_id, *_late(now))).scalar() is None:
+        return 0
+    lose(session, now, attempt_id, "the time that is reserved for them was over")
+    doom.of_attempt(session, now, attempt_id, SHORT)
+    return 1
 
 
 def lose(session: Session, now: datetime, attempt_id: str, why: str) -> None:

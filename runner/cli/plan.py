@@ -119,7 +119,7 @@ def _choice(client: Client, spec: Spec, name: str, offer: Offer | None) -> dict[
         "product": name,
         "price_usd_per_hour": None if price is None else money.format_usd(price),
         "above_max_price": money.too_dear(price, spec.max_price),
-        "passed_over": _passed_over(client, spec, price),
+        "passed_over": _passed_over(client, spec, price, listed=offer is not None),
         "in_stock": None if offer is None or offer.capacity is None else offer.capacity > 0,
         "least_cost_usd": None if price is None else money.format_cost(forecast.least(price, minimum)),
         "worst_cost_usd": None if price is None else money.format_cost(most),
@@ -132,11 +132,13 @@ def _most(client: Client, spec: Spec, prices: Iterable[Micros | None]) -> Micros
     return forecast.most(spec, prices, settings.boot_timeout, settings.billing_minimum_minutes)
 
 
-def _passed_over(client: Client, spec: Spec, price: Micros | None) -> str | None:
+def _passed_over(client: Client, spec: Spec, price: Micros | None, *, listed: bool) -> str | None:
     """Why a product is not rented for this job, as a clause; None where it may be."""
     settings = client.settings
+    if price is None and spec.coupon is not None:
+        return "the coupon is not valid for it"
     if price is None:
-        return None if spec.coupon is None else "the coupon is not valid for it"
+        return "the inventory tells no price for it" if listed else None
     if money.too_little(
         spec.max_cost,
         price,

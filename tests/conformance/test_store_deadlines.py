@@ -185,7 +185,7 @@ def test_what_a_stray_cost_is_shown_and_said_to_be_an_estimate(
     world.clock.advance(100)
     world.heartbeat()
     world.list()
-    doom.refused(world.db, [item.uuid for item in doom.due(world.db)], "lost", timedelta(seconds=200))
+    doom.refused(world.db, [item.uuid for item in doom.due(world.db)], "lost")
     world.account.clear()
     world.clock.advance(300)
     world.heartbeat()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from jobs.states import State
@@ -109,9 +108,9 @@ def test_a_machine_that_was_missing_before_its_end_was_accepted(world: World) ->
     job_id, attempt_id, lease = world.run()
     world.list()
     world.finish(attempt_id, lease)
-    assert [item.tries for item in doom.due(world.db)] == [0]
+    assert len(doom.due(world.db)) == 1
     uuid = world.instance(attempt_id).uuid
-    doom.refused(world.db, [str(uuid)], "no answer, and yet it worked", timedelta(seconds=60))
+    doom.refused(world.db, [str(uuid)], "no answer, and yet it worked")
     world.vanish(attempt_id)
 
     def look() -> Any:
@@ -121,7 +120,7 @@ def test_a_machine_that_was_missing_before_its_end_was_accepted(world: World) ->
         return world.instance(attempt_id)
 
     assert [look().state, look().state] == ["doomed", "doomed"]
-    assert [item.tries for item in doom.due(world.db)] == [1]
+    assert len(doom.due(world.db)) == 1
     doom.accepted(world.db, [str(uuid)])
     assert [look().state, look().state, look().state] == ["doomed", "doomed", "gone"]
     assert world.instance(attempt_id).gone_proof == "absent"

@@ -125,7 +125,7 @@ def test_what_was_whole_by_then_is_kept(world: World) -> None:
     world.clock.advance(SHARE + 1)
     world.heartbeat()
     leases.heartbeat(world.db, world.owner, [attempt_id])
-    assert files.give_up_late(world.db, world.lead) == 1
+    assert ending.enforce(world.db, world.lead) == 1
     # It comes back to itself, and brings what it has: that is kept, and what was said of them stays.
     files.over(world.db, world.work(attempt_id), lease, ("trees/ab/late", 5, 50), None)
     world.settle()
@@ -208,3 +208,25 @@ def test_old_outputs_are_forgotten_after_their_time(world: World) -> None:
     attempt = world.show(job_id).attempts[0]
     assert attempt.outputs is None
     assert (attempt.outputs_state or {})["note"] == "deleted after 1d (RUNNER_RETENTION)"
+
+
+def test_what_is_wrong_with_one_keeps_no_other_machine_alive(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = [attempt_id for _, attempt_id, _ in (_finishing(world), _finishing(world))]
+    lose, asked = files.lose, []
+
+    def stumble(session: Any, now: Any, attempt_id: str, why: str) -> None:
+        asked.append(attempt_id)
+        if len(asked) == 1:
+            raise KeyError("files")
+        lose(session, now, attempt_id, why)
+
+    monkeypatch.setattr(files, "lose", stumble)
+    world.clock.advance(SHARE + 1)
+    world.heartbeat()
+    leases.heartbeat(world.db, world.owner, late)
+    assert ending.enforce(world.db, world.lead) == 1
+    assert [world.instance(attempt_id).state for attempt_id in asked] == ["live", "doomed"]
+    assert ending.enforce(world.db, world.lead) == 1
+    assert {world.instance(attempt_id).state for attempt_id in late} == {"doomed"}

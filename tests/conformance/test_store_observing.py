@@ -273,7 +273,7 @@ def test_a_doomed_machine_that_lives_on_is_terminated_again(world: World) -> Non
     world.list()
     assert [item.uuid for item in doom.due(world.db)] == [uuid]
     assert world.instance(attempt_id).terminate_accepted_at == first
-    doom.refused(world.db, [uuid], "500", timedelta(seconds=5))
+    doom.refused(world.db, [uuid], "500")
     assert doom.due(world.db) == []
     world.clock.advance(6)
     assert len(doom.due(world.db)) == 1
