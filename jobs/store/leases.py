@@ -47,6 +47,8 @@ class Held:
     deadline_cause: str | None
     outputs_until: datetime | None = None
     grace: int = money.GRACE_SECONDS
+    expires_at: datetime | None = None
+    """When its machine must be gone, by its row as it is now."""
 
 
 def one_admission(session: Session) -> str:
@@ -192,11 +194,13 @@ def _held(session: Session, owner: str) -> list[Held]:
             Attempt.deadline_cause,
             Attempt.outputs_until,
             Job.grace,
+            Instance.expires_at,
         )
         .join(Job, Job.id == Attempt.job_id)
+        .outerjoin(Instance, Instance.attempt_id == Attempt.id)
         .where(Attempt.lease_owner == owner)
     )
-    return [Held(r[0], r[1], r[2], r[3] is not None, r[4], r[5], r[6], r[7]) for r in rows]
+    return [Held(r[0], r[1], r[2], r[3] is not None, r[4], r[5], r[6], r[7], r[8]) for r in rows]
 
 
 def lead(db: Database, owner: str) -> Lead | None:

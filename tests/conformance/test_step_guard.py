@@ -14,10 +14,10 @@ from sqlalchemy import update
 
 from jobs import money
 from jobs.models import Attempt, Instance
-from jobs.store import guards, observing
+from jobs.store import guards, leases, observing
 from jobs.store.transitions import AttemptLease
 from jobs.values import Secret
-from tests.conformance.store_kit import World
+from tests.conformance.store_kit import PRICE, World, submit
 from workers.ssh.connect import Machine
 from workers.ssh.errors import Unreachable
 from workers.steps import door, guard
@@ -190,3 +190,21 @@ def test_one_whose_key_was_taken_before_there_was_a_token_is_not_doubted(ctx: Co
     assert not door.unchecked(ctx, world.work(attempt_id))
     assert _arm(ctx, world, attempt_id, lease, Control()).asked == []
     assert world.attempt(attempt_id).guard == {"at": None, "why_not": guard.UNVERIFIED, "told": False}
+
+
+def test_an_expiry_that_a_dearer_price_shortened_is_heard_where_the_deadline_stays(world: World) -> None:
+    _, attempt_id, _ = world.run(
+        submit(world.db, max_cost=80 * (PRICE // 60), max_runtime=3600),
+        expires_at=world.clock.now + timedelta(seconds=4560),
+    )
+    control = Control()
+    control.hear(leases.held(world.db, world.owner)[0], world.clock.now)
+    deadline, expires = world.attempt(attempt_id).deadline_at, world.instance(attempt_id).expires_at
+    world.change(world.instance(attempt_id).uuid, price=PRICE * 125 // 100)
+    world.clock.advance(30)
+    world.heartbeat()
+    world.list()
+    assert world.attempt(attempt_id).deadline_at == deadline
+    assert world.instance(attempt_id).expires_at < expires
+    control.hear(leases.held(world.db, world.owner)[0], world.clock.now)
+    assert control.expires_earlier

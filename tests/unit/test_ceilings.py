@@ -95,10 +95,21 @@ def test_patience_is_as_long_as_the_grace_of_the_job(grace: int) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(-1, True), (0, False), (1, False)])
-def test_a_deadline_that_became_earlier_is_told_to_the_machine(seconds: int, told: bool) -> None:
-    """It ends itself by its expiry, which is then earlier too."""
+def test_an_expiry_that_became_earlier_is_told_to_the_machine(seconds: int, told: bool) -> None:
+    """It ends itself by that, also where the command is to end at the same time as before."""
     control = Control()
-    control.hear(_held(), NOW)
+    control.hear(_held(expires_at=NOW + timedelta(hours=2)), NOW)
     assert not control.expires_earlier
-    control.hear(_held(deadline_at=NOW + timedelta(hours=1) + seconds * SECOND), NOW)
+    control.hear(_held(expires_at=NOW + timedelta(hours=2) + seconds * SECOND), NOW)
     assert (control.expires_earlier, control.interrupt.is_set(), control.cause) == (told, told, None)
+
+
+def test_an_expiry_that_became_earlier_since_it_was_told_is_told_again_and_once() -> None:
+    """Between the arming and the first word of the database the order of a start may have shortened it."""
+    control = Control()
+    control.armed_for = NOW + timedelta(hours=2) - timedelta(seconds=money.GUARD_SECONDS)
+    control.hear(_held(expires_at=NOW + timedelta(hours=2) - SECOND), NOW)
+    assert control.expires_earlier
+    control.expires_earlier = False
+    control.hear(_held(expires_at=NOW + timedelta(hours=2) - SECOND), NOW)
+    assert not control.expires_earlier

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from jobs import money
 from jobs.states import State
 from jobs.store.ending import after_stop
 from jobs.store.leases import Held
@@ -26,8 +27,8 @@ class Control:
         self.expires_earlier = False  # since the machine was told when to end itself
         self.broke_at_arming = 0  # how often in a row the connection was lost while the machine got its guard
         self.armed_for: datetime | None = None  # when the machine ends itself, by what this attendant told it
+        self._wanted_for: datetime | None = None  # and when it should, by what was heard last
         self._awake = Awake()
-        self._deadline_at: datetime | None = None
 
     def hear(self, held: Held | None, now: datetime) -> None:
         """Take what the database says of the attempt; None: it is not this attendant's any more."""
@@ -37,10 +38,12 @@ class Control:
             self.stale = True
             self.interrupt.set()
             return
-        before, self._deadline_at = self._deadline_at, held.deadline_at
-        if before is not None and held.deadline_at is not None and held.deadline_at < before:
-            self.expires_earlier = True
-            self.interrupt.set()
+        if held.expires_at is not None:
+            before = [moment for moment in (self.armed_for, self._wanted_for) if moment is not None]
+            self._wanted_for = held.expires_at - timedelta(seconds=money.GUARD_SECONDS)
+            if before and self._wanted_for < min(before):
+                self.expires_earlier = True
+                self.interrupt.set()
         if self.stop_ordered_at is not None:
             if now - max(self.stop_ordered_at, awake) > after_stop(held.grace) and not self.too_late:
                 self.too_late = True
