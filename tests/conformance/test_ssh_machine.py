@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import socket
 import threading
 from collections.abc import Iterator
@@ -277,15 +279,18 @@ def test_the_deadline_of_a_connection_covers_the_login(host: Host, tmp_path: Pat
 
 
 def test_what_is_sent_to_a_command_that_has_just_ended_does_not_end_the_connection(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sent: list[int] = []
-    with host.connect() as machine, Channel(machine.wire, machine.where, "exit 3") as channel:
+    os.mkfifo(word := tmp_path / "word")
+    ends_when_told = f"cat {shlex.quote(str(word))}; exit 3"
+    with host.connect() as machine, Channel(machine.wire, machine.where, ends_when_told) as channel:
         send = machine.wire._send_user_message
 
         def late(message: Message) -> None:
             if threading.current_thread() is not machine.wire and message.asbytes()[0] == MSG_CHANNEL_DATA:
                 # Between paramiko's look at the channel and its word, both sides close it.
+                word.write_text("now\n")
                 wait_until(lambda: not machine.wire._channels.values(), what="a closed channel")
                 sent.append(channel.status())
             send(message)
