@@ -149,6 +149,21 @@ class Installation:
         with Client(home=self.home, **self.elsewhere) as client:
             yield client
 
+    @contextmanager
+    def without_store(self) -> Iterator[None]:
+        """While this lasts no artifact can be read or stored."""
+        store = Path(self.elsewhere.get("artifacts_url") or self.home / "artifacts")
+        hidden = store.with_name("hidden")
+        if store.exists():
+            store.rename(hidden)
+        store.write_text("in the way")
+        try:
+            yield
+        finally:
+            store.unlink()
+            if hidden.exists():
+                hidden.rename(store)
+
     def tail(self) -> str:
         """The end of what the service said."""
         try:

@@ -289,21 +289,14 @@ def _there_and_back_again(served: Installation, tmp_path: Path, breaks: Callable
 def test_a_store_that_is_down_at_the_end_and_comes_back(make: Make, tmp_path: Path) -> None:
     served = make()
     served.up()
-    store = Path(served.elsewhere.get("artifacts_url") or served.home / "artifacts")
     job_id = served.submit("echo result > out; until [ -e go ]; do sleep 0.1; done", output="out")
     job = served.until(job_id, "running")
     work = served.sim.machine(job["attempts"][0]["instance_uuid"]).home / ".gpu-job-runner"
-    hidden = store.with_name("hidden")
-    if store.exists():
-        store.rename(hidden)
-    store.write_text("in the way")
     go = wait_until(lambda: next(work.glob("*/run/work"), None), what="the folder of the job") / "go"
-    go.touch()
-    served.until(job_id, "finishing")
-    wait_until(lambda: "its outputs wait on the machine" in served.tail(), what="the store's absence is seen")
-    store.unlink()
-    if hidden.exists():
-        hidden.rename(store)
+    with served.without_store():
+        go.touch()
+        served.until(job_id, "finishing")
+        wait_until(lambda: "its outputs wait on the machine" in served.tail(), what="its absence is seen")
     job = served.final(job_id)
     assert (job["state"], job["attempts"][0]["outputs"]["complete"]) == ("succeeded", True), served.tail()
     assert list(_pulled(served, job_id, tmp_path / "results")) == ["out"]

@@ -240,6 +240,22 @@ def test_a_machine_that_becomes_dearer_ends_itself_earlier(guarded: Guarded) -> 
     installation.nothing_left()
 
 
+def test_it_ends_itself_earlier_also_where_its_outputs_are_waited_for(guarded: Guarded) -> None:
+    installation = guarded()
+    installation.up()
+    with installation.without_store():
+        job = installation.submit("echo result > out", output="out", max_cost=2, max_runtime="1h")
+        before = _ends_itself(installation.until(job, "finishing"))
+        assert before is not None
+        wait_until(lambda: "wait on the machine" in installation.tail(), what="the store's absence is seen")
+        installation.sim.reprice(_machine(installation).uuid, 1000)
+        wait_until(lambda: _ends_itself(installation.show(job)) != before, what="an earlier end")
+    shown = installation.final(job)
+    assert _ends_itself(shown) == _before(datetime.fromisoformat(shown["attempts"][0]["expires_at"]))
+    assert (shown["state"], shown["attempts"][0]["outputs"]["complete"]) == ("succeeded", True)
+    installation.nothing_left()
+
+
 def test_the_next_attendant_brings_an_earlier_expiry(guarded: Guarded) -> None:
     """As after a price that went up while nobody was connected. There is one guard before and after."""
     installation = guarded()

@@ -87,7 +87,11 @@ class _Visit:
             if work.state is not State.BOOTING:
                 guard.arm(self.ctx, work, self.lease, self.machine, self.control)
         if work.state is State.FINISHING:
-            return self._outputs(work).last(self.machine, work)
+            self.control.interrupt.clear()
+            if self.control.stale or self.control.leaving:
+                return False
+            rearmed = guard.rearm(self.ctx, work, self.lease, self.machine, self.control)
+            return rearmed and self._outputs(work).last(self.machine, work)
         if work.state is State.BOOTING:
             return not boot(self.ctx, work, self.lease, self.machine, self.control)
 

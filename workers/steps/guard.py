@@ -75,6 +75,17 @@ def arm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control
     return True
 
 
+def rearm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control) -> bool:
+    """Tell the machine of an earlier expiry, if one was heard of; as :func:`arm`."""
+    if not control.expires_earlier:
+        return True
+    control.expires_earlier = False  # before it is asked for: what is heard meanwhile may be earlier still
+    if arm(ctx, work, lease, machine, control):
+        return True
+    control.expires_earlier = True
+    return False
+
+
 def _untrusted(ctx: Context, work: Work) -> str | None:
     """Why the machine is not to have the token; None where its host key was proved."""
     if ctx.settings.host_keys == "accept-new":

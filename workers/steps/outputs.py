@@ -60,7 +60,7 @@ class Outputs:
         self._trouble: list[str] = []
 
     def last(self, machine: Machine, work: Work) -> bool:
-        """Bring all that there is, the command being over; False where the attendant was interrupted.
+        """Bring all that there is, the command being over; False where the attendant has something else to do.
 
         Raises SshError, after which the same call goes on where this one ended, and Stale.
         """
@@ -76,10 +76,10 @@ class Outputs:
         while True:
             why: str | None = None
             try:
-                self._round(machine, False, lambda: self._away() or late())
+                self._round(machine, False, lambda: self._wanted() or late())
                 rounds += 1
             except Broken:
-                if self._away():
+                if self._wanted():
                     return False
                 why = "the time that is reserved for them is over"
             except (FilesRefused, InvalidSettings) as error:
@@ -87,7 +87,7 @@ class Outputs:
             except ArtifactError as error:
                 log.warning("attempt %s: its outputs wait on the machine: %s", work.attempt_id, error)
                 self._control.interrupt.clear()
-                if self._away():
+                if self._wanted():
                     return False
                 if not late():
                     self._control.interrupt.wait(doubling(1.0, 15.0, failures))
@@ -98,6 +98,9 @@ class Outputs:
                 continue
             self._over(why)
             return True
+
+    def _wanted(self) -> bool:
+        return self._away() or self._control.expires_earlier
 
     def _away(self) -> bool:
         return self._control.stale or self._control.leaving

@@ -60,10 +60,8 @@ def run(
                 state = machine.stop(work.attempt_id, control.cause, work.grace)
                 told = True
                 log.info("attempt %s: stopping (%s), it is %s", work.attempt_id, control.cause, state.kind)
-            if control.expires_earlier:
-                control.expires_earlier = False
-                if not guard.arm(ctx, work, lease, machine, control):
-                    continue
+            if not guard.rearm(ctx, work, lease, machine, control):
+                continue
             end = follow(
                 machine,
                 work.attempt_id,
