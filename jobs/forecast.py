@@ -24,6 +24,8 @@ class Asked(Protocol):
     @property
     def retries(self) -> int: ...
     @property
+    def with_files(self) -> bool: ...
+    @property
     def with_outputs(self) -> bool: ...
 
 
@@ -44,7 +46,9 @@ def most(job: Asked, prices: Iterable[int | None], boot_timeout: int, minimum_mi
         return job.max_cost
     price = max(price or 0 for price in known)
     boot = boot_timeout + money.ending_seconds(job.grace) + outputs_seconds(job, price, boot_timeout)
-    attempts = (*[boot] * FREE_RETRIES, *[boot + job.max_runtime] * (1 + job.retries))
+    # As long as files get on to a machine it may live until it expires, and yet never start the command.
+    unstarted = boot + job.max_runtime if job.with_files else boot
+    attempts = (*[unstarted] * FREE_RETRIES, *[boot + job.max_runtime] * (1 + job.retries))
     meter = Meter()
     for seconds in attempts:
         meter.add(max(-(-seconds // 60), minimum_minutes), price)

@@ -136,6 +136,11 @@ class Spec:
         return self.command if isinstance(self.command, str) else shlex.join(self.command)
 
     @property
+    def with_files(self) -> bool:
+        """Whether files go to its machines before the command starts: a folder, or what was synced."""
+        return self.folder is not None or self.workdir is not None or self.sync_every is not None
+
+    @property
     def with_outputs(self) -> bool:
         """Whether files are to come back."""
         return bool(self.outputs)

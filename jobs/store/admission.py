@@ -90,6 +90,7 @@ class Candidate:
     max_price: int | None
     coupon: str | None
     grace: int
+    with_files: bool
     with_outputs: bool
     retries: int
     left: int
@@ -116,6 +117,7 @@ def candidate(db: Database, job_id: str) -> Candidate | None:
             job.max_price,
             job.coupon,
             job.grace,
+            job.workdir is not None or job.sync_every is not None,
             bool(job.outputs),
             job.retries,
             costs.left(session, now, job),

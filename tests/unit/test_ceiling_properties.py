@@ -224,6 +224,7 @@ class Asked:
     max_runtime: int
     grace: int
     retries: int
+    with_files: bool
     with_outputs: bool
 
 
@@ -235,6 +236,7 @@ class Asked:
         max_runtime=st.integers(1, 40_000),
         grace=st.integers(1, 3600),
         retries=st.integers(0, 4),
+        with_files=st.booleans(),
         with_outputs=st.booleans(),
     ),
     PRICES,
@@ -256,7 +258,8 @@ def test_what_is_reserved_pays_for_all_attempts(
     now = START + timedelta(microseconds=micros)
     boots = min(failed_boots, forecast.FREE_RETRIES)
     outputs = forecast.outputs_seconds(job, price, boot_timeout)
-    for runtime in [0] * boots + [job.max_runtime] * (1 + job.retries):
+    bringing = job.max_runtime if job.with_files else 0
+    for runtime in [bringing] * boots + [job.max_runtime] * (1 + job.retries):
         seconds = boot_timeout + runtime + money.ending_seconds(job.grace) + outputs
         by_time = (now + timedelta(seconds=seconds)).replace(microsecond=0)
         expiry = min(by_time, money.paid_until(now, most - meter.total(charges), price))
@@ -271,7 +274,7 @@ def test_what_is_reserved_pays_for_all_attempts(
 
 
 def test_the_least_is_no_more_than_the_most() -> None:
-    job = Asked(10**9, 60, 30, 0, False)
+    job = Asked(10**9, 60, 30, 0, False, False)
     for minimum in (0, 60):
         assert forecast.least(860_000, minimum) <= forecast.most(job, [860_000], 900, minimum)
     assert forecast.most(job, [860_000, None], 900, 0) == forecast.most(job, [], 900, 0) == job.max_cost

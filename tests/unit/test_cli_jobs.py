@@ -122,6 +122,16 @@ def test_the_worst_cost_counts_the_attempts_that_come_by_themselves(
     assert forecast.most(spec, [600_000], 900, minimum) == worst, "a micro-dollar each for the rounding"
 
 
+def test_files_may_keep_an_attempt_as_long_as_the_command_may(home: Path, tmp_path: Path) -> None:
+    """Four attempts, each of which brings its files for an hour, and only the last one starts."""
+    asked = JobSpec(command="true", gpu=GPU, max_cost=9, max_runtime="1h")
+    with Client() as client:
+        folder = client.validate({**asked, "workdir": str(tmp_path)})
+        synced = client.validate({**asked, "output": "out", "sync_every": "1m"})
+    assert forecast.most(folder, [600_000], 900, 0) == 4 * 760_000 + 3
+    assert forecast.most(synced, [600_000], 900, 0) == 4 * 840_000 + 3, "their outputs have time too"
+
+
 @pytest.mark.parametrize("timeout", [float("nan"), float("inf")])
 def test_a_timeout_that_would_never_be_over(home: Path, timeout: float) -> None:
     with pytest.raises(InvalidJob, match="--timeout must be a number of seconds"):
