@@ -75,9 +75,9 @@ class Full:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A queued job as admission sees it. ``left``: what it may still spend, in micro-dollars.
+    """A queued job as admission sees it. ``spent``, ``left``: what it has cost, and may still cost.
 
-    ``max_price``: micro-dollars an hour; ``grace``: seconds.
+    Money in micro-dollars; ``max_price``: micro-dollars an hour; ``grace``: seconds.
     """
 
     job_id: str
@@ -93,6 +93,7 @@ class Candidate:
     with_files: bool
     with_outputs: bool
     retries: int
+    spent: int
     left: int
     waits: int
     cancel_requested: bool
@@ -106,6 +107,7 @@ def candidate(db: Database, job_id: str) -> Candidate | None:
         job = session.execute(select(Job).where(Job.id == job_id, Job.state == State.QUEUED)).scalar()
         if job is None:
             return None
+        spent = costs.spent(session, now, job_id)
         return Candidate(
             job.id,
             tuple(job.products),
@@ -120,7 +122,8 @@ def candidate(db: Database, job_id: str) -> Candidate | None:
             job.workdir is not None or job.sync_every is not None,
             bool(job.outputs),
             job.retries,
-            costs.left(session, now, job),
+            spent,
+            costs.ceiling(job) - spent,
             job.waits,
             job.cancel_requested_at is not None,
             job.secrets,

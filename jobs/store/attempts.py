@@ -22,6 +22,7 @@ from jobs.store.database import Database, concern
 from jobs.store.leases import LEASE
 from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
 
+TOO_LITTLE = "what turned up for it late left too little of its ceiling to rent a machine"
 NO_TIME = "booting and bringing files took all the time that its ceilings leave"
 
 
@@ -205,8 +206,20 @@ def _left_behind(session: Session, job: Job, attempt: Attempt) -> str | None:
     ).scalar()
 
 
+class CannotStart(Exception):
+    """Nothing is rented or started, because that would break a ceiling: what is to be written instead."""
+
+    def __init__(self, event: Event, cause: str, detail: str) -> None:
+        super().__init__(detail)
+        self.event, self.cause, self.detail = event, cause, detail
+
+
 def order_deploy(db: Database, work: Work, lease: AttemptLease) -> None:
-    """Commit that the one deploy of this attempt is about to be sent. Raises Stale if it ever was before."""
+    """Commit that the one deploy of this attempt is about to be sent. Raises Stale if it ever was before.
+
+    From here on its machine expires as the ceiling wants it by now, which may have paid for a stray since the
+    attempt was admitted. Raises CannotStart where too little is left.
+    """
     with db.write() as session:
         now = db.now(session)
         write(
@@ -218,10 +231,17 @@ def order_deploy(db: Database, work: Work, lease: AttemptLease) -> None:
             deploy_ordered_at=now,
             lease_until=now + LEASE,  # the request must be over before anybody may doubt this holder
         )
-        cancelled = session.execute(select(Job.cancel_requested_at).where(Job.id == work.job_id)).scalar()
-        if cancelled is not None:
-            raise Stale
         _write_instance(session, work, "intended", requested_at=now)
+        job, row = session.execute(
+            select(Job, Instance)
+            .join(Instance, Instance.job_id == Job.id)
+            .where(Instance.attempt_id == work.attempt_id)
+        ).one()
+        if job.cancel_requested_at is not None:
+            raise Stale
+        if not deadlines.pays(session, now, job, row):
+            raise CannotStart(Event.STOPPED, "max_cost", TOO_LITTLE)
+        row.expires_at, _ = deadlines.expiry(session, now, job, row)
 
 
 def deployed(db: Database, work: Work, lease: AttemptLease, uuid: str) -> None:
@@ -292,14 +312,6 @@ def pin(db: Database, work: Work, lease: AttemptLease, host_key: str, check: str
     """Keep the host key that later connections of this attempt must show."""
     with db.write() as session:
         write(session, work, lease, State.BOOTING, host_key=host_key, host_key_check=check)
-
-
-class CannotStart(Exception):
-    """A command is not started, because that would break a ceiling: what is to be written instead."""
-
-    def __init__(self, event: Event, cause: str, detail: str) -> None:
-        super().__init__(detail)
-        self.event, self.cause, self.detail = event, cause, detail
 
 
 def order_go(db: Database, work: Work, lease: AttemptLease) -> tuple[datetime, datetime, str]:

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from jobs import money
+from jobs import meter, money
 from jobs.errors import InvalidJob
-from jobs.models import Budget, Job
+from jobs.models import Budget, Instance, Job
 from jobs.money import Micros
 from jobs.states import State
 from jobs.store import leases
@@ -48,8 +48,8 @@ class Every(StrEnum):
 class Standing:
     """How a budget stands in its present period, which began at ``since``; micro-dollars.
 
-    ``spent``: by jobs that are final; ``reserved``: what all others can cost at most; ``waiting``: how many
-    jobs wait for it.
+    ``spent``: by jobs that are final, and by what turned up for jobs in the queue that take nothing yet;
+    ``reserved``: what all others can cost at most; ``waiting``: how many jobs wait for it.
     """
 
     name: str
@@ -167,6 +167,7 @@ def take(session: Session, now: datetime, job: Job, need: Micros) -> Mapping[str
         return {}
     budget = session.execute(select(Budget).where(Budget.id == job.budget_id)).scalar_one()
     over, open_ = _taken(session, now, budget)
+    over -= _strays(session, now, budget).get(job.id, 0)  # that is in its need
     left = budget.micros - over - open_
     if need > left:
         return Lacks(_lacking(budget, over, left, need), need)
@@ -194,10 +195,10 @@ def to_admit(session: Session, now: datetime, queued: Any, most: int) -> tuple[l
         budget = session.execute(select(Budget).where(Budget.id == budget_id)).scalar_one()
         left = budget.micros - sum(_taken(session, now, budget))
         query = select(Job.seq, Job.id).where(*waiting, Job.budget_id == budget_id)
-        enough = (
-            query.where(or_(Job.budget_need.is_(None), Job.budget_need <= left)).order_by(Job.seq).limit(most)
-        )
-        fits += [(row[0], row[1]) for row in session.execute(enough)]
+        theirs = _strays(session, now, budget).items()  # is in their needs, and taken
+        own = [and_(Job.id == job_id, Job.budget_need <= left + micros) for job_id, micros in theirs]
+        enough = query.where(or_(Job.budget_need.is_(None), Job.budget_need <= left, *own))
+        fits += [(row[0], row[1]) for row in session.execute(enough.order_by(Job.seq).limit(most))]
         old = query.where(Job.budget_need > left, Job.not_before < now - RECKONED).order_by(Job.not_before)
         stale += [(row[0], row[1]) for row in session.execute(old.limit(1))]
     return fits, stale
@@ -224,7 +225,7 @@ def _standing(session: Session, now: datetime, budget: Budget) -> Standing:
 
 
 def _taken(session: Session, now: datetime, budget: Budget) -> tuple[Micros, Micros]:
-    """What is taken of a budget in its present period: by jobs that are final, and by all others."""
+    """What is taken of a budget in its present period: never to be given back, and reserved by jobs."""
     query = (
         select(Job.state, func.sum(Job.budget_charged))
         .where(Job.budget_id == budget.id, Job.budget_charged.is_not(None))
@@ -232,13 +233,31 @@ def _taken(session: Session, now: datetime, budget: Budget) -> tuple[Micros, Mic
     )
     if (since := begin(budget.every, now)) is not None:
         query = query.where(Job.admitted_at >= since)
-    over = others = 0
+    over, others = sum(_strays(session, now, budget).values()), 0
     for state, micros in session.execute(query):
         if state in FINALS:
             over += int(micros or 0)
         else:
             others += int(micros or 0)
     return over, others
+
+
+def _strays(session: Session, now: datetime, budget: Budget) -> dict[str, Micros]:
+    """What machines have cost by now that turned up for jobs in the queue, which take nothing, by job."""
+    query = (
+        select(Instance)
+        .join(Job, Job.id == Instance.job_id)
+        .where(
+            Job.budget_id == budget.id,
+            Job.budget_charged.is_(None),
+            Job.state == State.QUEUED,
+            Instance.state.not_in(meter.UNCHARGED),
+        )
+    )
+    charges: dict[str, list[meter.Charge]] = {}
+    for row in session.execute(query).scalars():
+        charges.setdefault(row.job_id or "", []).append(meter.charge(row, now))
+    return {job_id: meter.total(found) for job_id, found in charges.items()}
 
 
 def _lacking(budget: Budget, over: Micros, left: Micros, need: Micros) -> str:

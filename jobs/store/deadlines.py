@@ -28,6 +28,13 @@ def expiry(session: Session, now: datetime, job: Job, row: Instance) -> tuple[da
     return min(row.expires_at, paid or row.expires_at), "max_cost"
 
 
+def pays(session: Session, now: datetime, job: Job, row: Instance) -> bool:
+    """Whether what is left of a job's ceiling pays for a machine that is requested now, and for its end."""
+    paid = meter.paid_until(row, costs.left(session, now, job, but=row.id))
+    least = max(timedelta(minutes=row.minimum_minutes), timedelta(seconds=money.ending_seconds(job.grace)))
+    return paid is None or paid + SECOND >= now + least
+
+
 def start(session: Session, now: datetime, job: Job, attempt: Attempt, row: Instance) -> tuple[datetime, str]:
     """When a command that is started now is to be stopped, and which of its job's ceilings that is.
 

@@ -230,6 +230,33 @@ def test_a_stray_of_a_job_that_is_final_is_on_its_budget(world: World) -> None:
     assert _standing(world).spent == world.show(job_id).cost > 0
 
 
+@pytest.mark.parametrize("every", [None, Every.DAY])
+def test_a_stray_of_a_job_that_is_back_in_the_queue_is_on_its_budget(world: World, every: Every) -> None:
+    budgets.put(world.db, "team", 2 * USD, every)
+    job_id, attempt_id, lease = world.order(submit(world.db, budget="team"), most=2 * USD)
+    world.void(attempt_id, lease)
+    assert _standing(world).left == 2 * USD
+    world.appear(world.instance(attempt_id).name)  # it was rented after all
+    world.list()
+    world.clock.advance(100)
+    world.heartbeat()
+    world.list()
+    cost = world.show(job_id).cost
+    assert cost > 0
+    assert (_standing(world).spent, _standing(world).left) == (cost, 2 * USD - cost)
+    waits = submit(world.db, budget="team", key="other")
+    assert isinstance(_try(world, waits, 2 * USD), Lacks)
+    assert _wanted(world) == [job_id]
+    candidate = admission.candidate(world.db, job_id)
+    assert candidate is not None
+    assert (candidate.spent, candidate.left) == (cost, candidate.max_cost - cost)
+    assert isinstance(_try(world, job_id, 2 * USD + 1), Lacks)
+    assert _wanted(world) == []
+    budgets.put(world.db, "team", 2 * USD, every)  # whoever waits for it is asked anew
+    assert isinstance(_try(world, job_id, 2 * USD), Admitted), "its own stray is in what it needs"
+    assert (_standing(world).spent, _standing(world).left) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("every", "begin"),
     [

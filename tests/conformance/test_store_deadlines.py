@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -16,6 +18,8 @@ from jobs.store.budgets import Every
 from runner import present
 from runner.cli import receipts
 from tests.conformance.store_kit import PRICE, World, submit
+from workers.steps.context import Context
+from workers.steps.deploy import deploy
 
 MINUTE = PRICE // 60
 CEILING = 20 * MINUTE
@@ -84,6 +88,46 @@ def test_a_stray_that_comes_while_the_next_one_boots_leaves_less_for_its_command
     world.list()
     _, deadline_at, cause = attempts.order_go(world.db, work, lease)
     assert (deadline_at, cause) == (paid - timedelta(minutes=4) - ENDING, "max_cost")
+
+
+def _turns_up_and_goes(world: World, attempt_id: str, minutes: int) -> None:
+    """The machine of a deploy that was given up is seen, and gone after so many minutes on the bill."""
+    world.appear(world.instance(attempt_id).name)
+    world.list()
+    row = world.instance(attempt_id)
+    assert row.requested_at is not None
+    world.clock.now = row.requested_at + timedelta(minutes=minutes, seconds=-1)
+    world.heartbeat()
+    observing.proved_gone(world.db, world.lead, row.id, "404")
+    assert meter.charge(world.instance(attempt_id), world.clock.now).minutes == minutes
+
+
+def test_a_stray_that_came_and_went_while_the_next_one_was_planned_is_paid_by_it(world: World) -> None:
+    job_id, first = _given_up(world)
+    planned = money.paid_until(world.clock.now, CEILING, PRICE).replace(microsecond=0)
+    _turns_up_and_goes(world, first, 6)
+    _, second, _ = world.order(job_id, expires_at=planned)
+    row = world.instance(second)
+    assert row.requested_at is not None
+    assert row.expires_at == row.requested_at + timedelta(minutes=14, seconds=-1) < planned
+
+
+@pytest.mark.parametrize("minimum", [0, 15])
+def test_nothing_is_rented_where_it_left_too_little(world: World, minimum: int) -> None:
+    job_id, first = _given_up(world)
+    planned = money.paid_until(world.clock.now, CEILING, PRICE).replace(microsecond=0)
+    _turns_up_and_goes(world, first, 6 if minimum else 20)
+    _, second, lease = world.admit(job_id, expires_at=planned, minimum_minutes=minimum)
+    key, bells = (
+        SimpleNamespace(public_line=f"ssh-ed25519 {'A' * 68} runner"),
+        SimpleNamespace(observe=lambda: None),
+    )
+    ctx = cast("Context", SimpleNamespace(db=world.db, key=key, bells=bells))  # and no cloud to ask
+    deploy(ctx, second, lease, ())
+    assert world.instance(second).requested_at is None
+    world.settle()
+    view = world.show(job_id)
+    assert (view.state, view.reason, view.detail) == (State.EXPIRED, "max_cost", attempts.TOO_LITTLE)
 
 
 def test_a_machine_that_nobody_claims_is_paid_by_the_job_that_its_name_tells_of(world: World) -> None:

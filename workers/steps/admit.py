@@ -251,9 +251,10 @@ def _plan_of(ctx: Context, job: Candidate, product: str, offers: Mapping[str, Of
 
 
 def _most(ctx: Context, job: Candidate, offers: Mapping[str, Offer]) -> int:
-    """What the job can cost at most, whichever of its products its attempts get."""
+    """What the job can cost at most, whichever of its products its attempts get, and what it has cost."""
     prices = catalog.prices_of(job.products, offers, coupon=job.coupon is not None)
-    return forecast.most(job, prices, ctx.settings.boot_timeout, ctx.settings.billing_minimum_minutes)
+    most = forecast.most(job, prices, ctx.settings.boot_timeout, ctx.settings.billing_minimum_minutes)
+    return min(job.max_cost, job.spent + most)
 
 
 def _soon() -> timedelta:

@@ -66,7 +66,11 @@ def _deploy(ctx: Context, work: Work, lease: AttemptLease, key_names: tuple[str,
         coupon=work.coupon,
     )
     before = time.monotonic()
-    attempts.order_deploy(ctx.db, work, lease)
+    try:
+        attempts.order_deploy(ctx.db, work, lease)
+    except attempts.CannotStart as error:
+        attempts.stop_unsent(ctx.db, work, lease, error.cause, error.detail)
+        return
     left = DEADLINE_SECONDS - (time.monotonic() - before)
     if left < 2:
         # The lease was renewed at `before`: a slow disk has eaten what the request would need of it.

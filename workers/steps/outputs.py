@@ -60,7 +60,7 @@ class Outputs:
         self._trouble: list[str] = []
 
     def last(self, machine: Machine, work: Work) -> bool:
-        """Bring all that there is, the command being over; False where the attendant has something else to do.
+        """Bring all that there is, the command being over; False where something else is to be done first.
 
         Raises SshError, after which the same call goes on where this one ended, and Stale.
         """
