@@ -22,7 +22,6 @@ from jobs.store.database import Database, concern
 from jobs.store.leases import LEASE
 from jobs.store.transitions import RELEASED, AttemptLease, Change, Stale, move
 
-TOO_LITTLE = "what turned up for it late left too little of its ceiling to rent a machine"
 NO_TIME = "booting and bringing files took all the time that its ceilings leave"
 
 
@@ -206,19 +205,15 @@ def _left_behind(session: Session, job: Job, attempt: Attempt) -> str | None:
     ).scalar()
 
 
-class CannotStart(Exception):
-    """Nothing is rented or started, because that would break a ceiling: what is to be written instead."""
-
-    def __init__(self, event: Event, cause: str, detail: str) -> None:
-        super().__init__(detail)
-        self.event, self.cause, self.detail = event, cause, detail
+class Outdated(Exception):
+    """What an attempt was planned with does not hold any more: its job is to be admitted anew."""
 
 
 def order_deploy(db: Database, work: Work, lease: AttemptLease) -> None:
     """Commit that the one deploy of this attempt is about to be sent. Raises Stale if it ever was before.
 
     From here on its machine expires as the ceiling wants it by now, which may have paid for a stray since the
-    attempt was admitted. Raises CannotStart where too little is left.
+    attempt was planned. Raises Outdated where too little is left for a command.
     """
     with db.write() as session:
         now = db.now(session)
@@ -232,16 +227,16 @@ def order_deploy(db: Database, work: Work, lease: AttemptLease) -> None:
             lease_until=now + LEASE,  # the request must be over before anybody may doubt this holder
         )
         _write_instance(session, work, "intended", requested_at=now)
-        job, row = session.execute(
-            select(Job, Instance)
-            .join(Instance, Instance.job_id == Job.id)
-            .where(Instance.attempt_id == work.attempt_id)
+        job, attempt, row = session.execute(
+            select(Job, Attempt, Instance)
+            .join(Attempt, Attempt.job_id == Job.id)
+            .join(Instance, Instance.attempt_id == Attempt.id)
+            .where(Attempt.id == work.attempt_id)
         ).one()
         if job.cancel_requested_at is not None:
             raise Stale
-        if not deadlines.pays(session, now, job, row):
-            raise CannotStart(Event.STOPPED, "max_cost", TOO_LITTLE)
-        row.expires_at, _ = deadlines.expiry(session, now, job, row)
+        if not deadlines.request(session, now, job, attempt, row):
+            raise Outdated("its ceiling pays for too little of the machine by now")
 
 
 def deployed(db: Database, work: Work, lease: AttemptLease, uuid: str) -> None:
@@ -312,6 +307,14 @@ def pin(db: Database, work: Work, lease: AttemptLease, host_key: str, check: str
     """Keep the host key that later connections of this attempt must show."""
     with db.write() as session:
         write(session, work, lease, State.BOOTING, host_key=host_key, host_key_check=check)
+
+
+class CannotStart(Exception):
+    """A command is not started, because that would break a ceiling: what is to be written instead."""
+
+    def __init__(self, event: Event, cause: str, detail: str) -> None:
+        super().__init__(detail)
+        self.event, self.cause, self.detail = event, cause, detail
 
 
 def order_go(db: Database, work: Work, lease: AttemptLease) -> tuple[datetime, datetime, str]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, not_, or_, select, update
 from sqlalchemy.orm import Session
 
 from jobs import meter, money
@@ -166,8 +166,9 @@ def take(session: Session, now: datetime, job: Job, need: Micros) -> Mapping[str
     if job.budget_id is None or job.budget_charged is not None:
         return {}
     budget = session.execute(select(Budget).where(Budget.id == job.budget_id)).scalar_one()
-    over, open_ = _taken(session, now, budget)
-    over -= _strays(session, now, budget).get(job.id, 0)  # that is in its need
+    strays = _strays(session, now, budget)
+    strays.pop(job.id, None)  # that is in its need
+    over, open_ = _taken(session, now, budget, strays)
     left = budget.micros - over - open_
     if need > left:
         return Lacks(_lacking(budget, over, left, need), need)
@@ -193,13 +194,15 @@ def to_admit(session: Session, now: datetime, queued: Any, most: int) -> tuple[l
     waiting = (queued, Job.reason == WAITING)
     for budget_id in session.execute(select(Job.budget_id).where(*waiting).distinct()).scalars().all():
         budget = session.execute(select(Budget).where(Budget.id == budget_id)).scalar_one()
-        left = budget.micros - sum(_taken(session, now, budget))
+        strays = _strays(session, now, budget)
+        left = budget.micros - sum(_taken(session, now, budget, strays))
         query = select(Job.seq, Job.id).where(*waiting, Job.budget_id == budget_id)
-        theirs = _strays(session, now, budget).items()  # is in their needs, and taken
-        own = [and_(Job.id == job_id, Job.budget_need <= left + micros) for job_id, micros in theirs]
-        enough = query.where(or_(Job.budget_need.is_(None), Job.budget_need <= left, *own))
-        fits += [(row[0], row[1]) for row in session.execute(enough.order_by(Job.seq).limit(most))]
-        old = query.where(Job.budget_need > left, Job.not_before < now - RECKONED).order_by(Job.not_before)
+        # What turned up for a job is taken already, and in its need.
+        own = [and_(Job.id == job_id, Job.budget_need <= left + micros) for job_id, micros in strays.items()]
+        enough = or_(Job.budget_need <= left, *own)
+        first = query.where(or_(Job.budget_need.is_(None), enough)).order_by(Job.seq).limit(most)
+        fits += [(row[0], row[1]) for row in session.execute(first)]
+        old = query.where(not_(enough), Job.not_before < now - RECKONED).order_by(Job.not_before)
         stale += [(row[0], row[1]) for row in session.execute(old.limit(1))]
     return fits, stale
 
@@ -215,7 +218,7 @@ def _found(session: Session, name: str) -> Budget:
 
 
 def _standing(session: Session, now: datetime, budget: Budget) -> Standing:
-    over, open_ = _taken(session, now, budget)
+    over, open_ = _taken(session, now, budget, _strays(session, now, budget))
     waiting = select(func.count()).where(
         Job.budget_id == budget.id, Job.state == State.QUEUED, Job.reason == WAITING
     )
@@ -224,7 +227,9 @@ def _standing(session: Session, now: datetime, budget: Budget) -> Standing:
     return Standing(budget.name, budget.micros, every, begin(budget.every, now), over, open_, count)
 
 
-def _taken(session: Session, now: datetime, budget: Budget) -> tuple[Micros, Micros]:
+def _taken(
+    session: Session, now: datetime, budget: Budget, strays: Mapping[str, Micros]
+) -> tuple[Micros, Micros]:
     """What is taken of a budget in its present period: never to be given back, and reserved by jobs."""
     query = (
         select(Job.state, func.sum(Job.budget_charged))
@@ -233,7 +238,7 @@ def _taken(session: Session, now: datetime, budget: Budget) -> tuple[Micros, Mic
     )
     if (since := begin(budget.every, now)) is not None:
         query = query.where(Job.admitted_at >= since)
-    over, others = sum(_strays(session, now, budget).values()), 0
+    over, others = sum(strays.values()), 0
     for state, micros in session.execute(query):
         if state in FINALS:
             over += int(micros or 0)
@@ -243,7 +248,7 @@ def _taken(session: Session, now: datetime, budget: Budget) -> tuple[Micros, Mic
 
 
 def _strays(session: Session, now: datetime, budget: Budget) -> dict[str, Micros]:
-    """What machines have cost by now that turned up for jobs in the queue, which take nothing, by job."""
+    """What turned up for jobs in the queue, which take nothing, costs in the present period, by job."""
     query = (
         select(Instance)
         .join(Job, Job.id == Instance.job_id)
@@ -254,9 +259,11 @@ def _strays(session: Session, now: datetime, budget: Budget) -> dict[str, Micros
             Instance.state.not_in(meter.UNCHARGED),
         )
     )
+    since = begin(budget.every, now)
     charges: dict[str, list[meter.Charge]] = {}
     for row in session.execute(query).scalars():
-        charges.setdefault(row.job_id or "", []).append(meter.charge(row, now))
+        due = meter.charge(row, now) if since is None else meter.charge_since(row, since, now)
+        charges.setdefault(row.job_id or "", []).append(due)
     return {job_id: meter.total(found) for job_id, found in charges.items()}
 
 

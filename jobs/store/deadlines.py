@@ -28,11 +28,16 @@ def expiry(session: Session, now: datetime, job: Job, row: Instance) -> tuple[da
     return min(row.expires_at, paid or row.expires_at), "max_cost"
 
 
-def pays(session: Session, now: datetime, job: Job, row: Instance) -> bool:
-    """Whether what is left of a job's ceiling pays for a machine that is requested now, and for its end."""
-    paid = meter.paid_until(row, costs.left(session, now, job, but=row.id))
-    least = max(timedelta(minutes=row.minimum_minutes), timedelta(seconds=money.ending_seconds(job.grace)))
-    return paid is None or paid + SECOND >= now + least
+def request(session: Session, now: datetime, job: Job, attempt: Attempt, row: Instance) -> bool:
+    """Have a machine that is requested now expire as its job's ceilings want it by now.
+
+    Returns whether that is worth it: what is left pays for it, and would leave time for a command.
+    """
+    left = costs.left(session, now, job, but=row.id)
+    row.expires_at, _ = expiry(session, now, job, row)
+    outputs, price = bool(job.outputs), row.price or 0
+    small = money.too_little(left, price, row.minimum_minutes, grace_seconds=job.grace, outputs=outputs)
+    return not small and _stop(row.expires_at, job, attempt) > now
 
 
 def start(session: Session, now: datetime, job: Job, attempt: Attempt, row: Instance) -> tuple[datetime, str]:

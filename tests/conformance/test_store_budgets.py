@@ -231,7 +231,9 @@ def test_a_stray_of_a_job_that_is_final_is_on_its_budget(world: World) -> None:
 
 
 @pytest.mark.parametrize("every", [None, Every.DAY])
-def test_a_stray_of_a_job_that_is_back_in_the_queue_is_on_its_budget(world: World, every: Every) -> None:
+def test_a_stray_of_a_job_that_is_back_in_the_queue_is_on_its_budget(
+    world: World, every: Every | None
+) -> None:
     budgets.put(world.db, "team", 2 * USD, every)
     job_id, attempt_id, lease = world.order(submit(world.db, budget="team"), most=2 * USD)
     world.void(attempt_id, lease)
@@ -244,17 +246,56 @@ def test_a_stray_of_a_job_that_is_back_in_the_queue_is_on_its_budget(world: Worl
     cost = world.show(job_id).cost
     assert cost > 0
     assert (_standing(world).spent, _standing(world).left) == (cost, 2 * USD - cost)
-    waits = submit(world.db, budget="team", key="other")
-    assert isinstance(_try(world, waits, 2 * USD), Lacks)
+    assert isinstance(_try(world, submit(world.db, budget="team", key="other"), 2 * USD), Lacks)
     assert _wanted(world) == [job_id]
     candidate = admission.candidate(world.db, job_id)
     assert candidate is not None
     assert (candidate.spent, candidate.left) == (cost, candidate.max_cost - cost)
-    assert isinstance(_try(world, job_id, 2 * USD + 1), Lacks)
-    assert _wanted(world) == []
-    budgets.put(world.db, "team", 2 * USD, every)  # whoever waits for it is asked anew
     assert isinstance(_try(world, job_id, 2 * USD), Admitted), "its own stray is in what it needs"
     assert (_standing(world).spent, _standing(world).left) == (0, 0)
+
+
+def test_a_stray_is_in_the_period_in_which_it_cost_something(world: World) -> None:
+    budgets.put(world.db, "team", 2 * USD, Every.DAY)
+    job_id, attempt_id, lease = world.order(submit(world.db, budget="team"), most=2 * USD)
+    world.void(attempt_id, lease)
+    world.appear(world.instance(attempt_id).name)
+    world.list()
+    world.clock.advance(100)
+    world.heartbeat()
+    world.list()
+    world.terminate()
+    cost = world.show(job_id).cost
+    assert _standing(world).spent == cost > 0
+    world.clock.advance(86_400)
+    assert (_standing(world).spent, world.show(job_id).cost) == (0, cost)
+
+
+def test_one_that_waits_for_its_budget_beside_its_own_stray(world: World) -> None:
+    """It is rung for when the rest of the budget is enough, and once."""
+    budgets.put(world.db, "team", 4 * USD, None)
+    job_id, attempt_id, lease = world.order(submit(world.db, budget="team"), most=2 * USD)
+    world.void(attempt_id, lease)
+    world.appear(world.instance(attempt_id).name)
+    world.list()
+    world.clock.advance(100)
+    world.heartbeat()
+    world.list()
+    world.terminate()
+    _, other, held = world.run(submit(world.db, budget="team", key="other"), most=2 * USD)
+    need = 4 * USD - 2 * MINUTE
+    assert isinstance(_try(world, job_id, need), Lacks)
+    assert _wanted(world) == []
+    world.clock.advance(90)
+    world.finish(other, held)
+    world.terminate()
+    world.settle()
+    world.settle()
+    world.clock.advance(3600)
+    world.heartbeat()
+    assert _standing(world).left == need - world.show(job_id).cost
+    assert _wanted(world) == [job_id]
+    assert isinstance(_try(world, job_id, need), Admitted)
 
 
 @pytest.mark.parametrize(

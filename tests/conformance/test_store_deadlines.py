@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -17,7 +17,7 @@ from jobs.store.attempts import CannotStart
 from jobs.store.budgets import Every
 from runner import present
 from runner.cli import receipts
-from tests.conformance.store_kit import PRICE, World, submit
+from tests.conformance.store_kit import PRICE, ROOM, World, submit
 from workers.steps.context import Context
 from workers.steps.deploy import deploy
 
@@ -112,22 +112,25 @@ def test_a_stray_that_came_and_went_while_the_next_one_was_planned_is_paid_by_it
     assert row.expires_at == row.requested_at + timedelta(minutes=14, seconds=-1) < planned
 
 
-@pytest.mark.parametrize("minimum", [0, 15])
-def test_nothing_is_rented_where_it_left_too_little(world: World, minimum: int) -> None:
+@pytest.mark.parametrize(
+    ("gone_after", "changes"),
+    [(20, {}), (18, {}), (6, {"minimum_minutes": 15}), (16, {"outputs_seconds": 180})],
+    ids=["nothing is left", "no time for a command", "less than the minimum", "no time beside outputs"],
+)
+def test_nothing_is_rented_by_a_plan_for_which_it_left_too_little(
+    world: World, gone_after: int, changes: dict[str, Any]
+) -> None:
     job_id, first = _given_up(world)
     planned = money.paid_until(world.clock.now, CEILING, PRICE).replace(microsecond=0)
-    _turns_up_and_goes(world, first, 6 if minimum else 20)
-    _, second, lease = world.admit(job_id, expires_at=planned, minimum_minutes=minimum)
-    key, bells = (
-        SimpleNamespace(public_line=f"ssh-ed25519 {'A' * 68} runner"),
-        SimpleNamespace(observe=lambda: None),
-    )
-    ctx = cast("Context", SimpleNamespace(db=world.db, key=key, bells=bells))  # and no cloud to ask
-    deploy(ctx, second, lease, ())
-    assert world.instance(second).requested_at is None
-    world.settle()
-    view = world.show(job_id)
-    assert (view.state, view.reason, view.detail) == (State.EXPIRED, "max_cost", attempts.TOO_LITTLE)
+    _turns_up_and_goes(world, first, gone_after)
+    _, second, lease = world.admit(job_id, expires_at=planned, **changes)
+    key, bells = SimpleNamespace(public_line=f"ssh-ed25519 {'A' * 68} runner"), SimpleNamespace()
+    bells.observe = lambda: None
+    deploy(cast("Context", SimpleNamespace(db=world.db, key=key, bells=bells)), second, lease, ())
+    assert (world.instance(second).state, world.instance(second).requested_at) == ("refused", None)
+    assert world.show(job_id).state is State.QUEUED, "another product may be cheap enough"
+    assert ending.wanted(world.db, ROOM).admit == [job_id]
+    assert _left(world, job_id) == CEILING - gone_after * MINUTE
 
 
 def test_a_machine_that_nobody_claims_is_paid_by_the_job_that_its_name_tells_of(world: World) -> None:

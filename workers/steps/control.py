@@ -24,7 +24,7 @@ class Control:
         self.cause: str | None = None
         self.stop_ordered_at: datetime | None = None
         self.too_late = False
-        self.expires_earlier = False  # since the machine was told when to end itself
+        self.expires_earlier = False  # than the machine was told to end itself, or it may
         self.broke_at_arming = 0  # how often in a row the connection was lost while the machine got its guard
         self.armed_for: datetime | None = None  # when the machine ends itself, by what this attendant told it
         self._wanted_for: datetime | None = None  # and when it should, by what was heard last

@@ -68,8 +68,10 @@ def _deploy(ctx: Context, work: Work, lease: AttemptLease, key_names: tuple[str,
     before = time.monotonic()
     try:
         attempts.order_deploy(ctx.db, work, lease)
-    except attempts.CannotStart as error:
-        attempts.stop_unsent(ctx.db, work, lease, error.cause, error.detail)
+    except attempts.Outdated as error:
+        attempts.deploy_void(
+            ctx.db, work, lease, Event.THROTTLED, reason=None, detail=str(error), pause=_pause(0)
+        )
         return
     left = DEADLINE_SECONDS - (time.monotonic() - before)
     if left < 2:

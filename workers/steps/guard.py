@@ -76,7 +76,7 @@ def arm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control
 
 
 def rearm(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, control: Control) -> bool:
-    """Tell the machine of an earlier expiry, if one was heard of; as :func:`arm`."""
+    """Tell the machine of an earlier expiry, if there may be one; as :func:`arm`."""
     if not control.expires_earlier:
         return True
     control.expires_earlier = False  # before it is asked for: what is heard meanwhile may be earlier still
