@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 
 from pydantic import ValidationError
 
@@ -54,30 +53,31 @@ def serve(
                 f"  export MASSED_COMPUTE_API_KEY={simulator.token}",
             ]
         print(*lines, sep="\n", flush=True)  # noqa: T201
-        interrupted.wait()
+        interrupted.recv(1)
     return 0
 
 
 @contextlib.contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, also where SIGINT was ignored when this process began.
+def _interruption() -> Iterator[socket.socket]:
+    """What can be read once SIGINT or SIGTERM came, also where SIGINT was ignored when this process began.
 
-    A closed terminal sets it too, unless under nohup.
+    A closed terminal counts too, unless under nohup. The byte is written as the signal arrives. A handler is run
+    by the main thread, which may just have begun to wait for a lock, and would run it once it has got that.
     """
-    event = threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        event.set()
-
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, note) for number in numbers}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        writing.setblocking(False)
+        fd = signal.set_wakeup_fd(writing.fileno())
+        before = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
+        try:
+            yield reading
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(fd)
 
 
 if __name__ == "__main__":
