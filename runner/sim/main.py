@@ -61,8 +61,8 @@ def serve(
 def _interruption() -> Iterator[socket.socket]:
     """What can be read once SIGINT or SIGTERM came, also where SIGINT was ignored when this process began.
 
-    A closed terminal counts too, unless under nohup. The byte is written as the signal arrives. A handler is run
-    by the main thread, which may just have begun to wait for a lock, and would run it once it has got that.
+    A closed terminal counts too, unless under nohup. The byte is written as the signal arrives; a handler
+    would be run by the main thread, which may be about to wait for a lock, when it has got that.
     """
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
