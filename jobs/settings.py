@@ -8,6 +8,7 @@ able to redirect a token, a database or a key.
 
 from __future__ import annotations
 
+import difflib
 import os
 import stat
 import tomllib
@@ -179,9 +180,11 @@ def job_defaults(folder: Path | None = None, *, home: Path | None = None) -> Map
     file = folder / TOML_NAME
     content = _read_toml(file)
     if others := sorted(content.keys() - JOB_KEYS):
+        near = difflib.get_close_matches(others[0], JOB_KEYS, n=1, cutoff=0.8)
+        advice = f"did you mean {near[0]!r}?" if near else "remove it, or set it in the environment."
         raise InvalidSettings(
             f"{_names(others)} must not stand in a working folder's {TOML_NAME} ({file}), which may hold "
-            f"defaults of jobs only ({', '.join(sorted(JOB_KEYS))}); remove it, or set it in the environment."
+            f"defaults of jobs only ({', '.join(sorted(JOB_KEYS))}); {advice}"
         )
     return content
 

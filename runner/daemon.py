@@ -395,12 +395,12 @@ def _read(settings: Settings) -> Running:
 
 
 def _prints(settings: Settings, salt: str) -> dict[str, str]:
-    """So that others can tell, without reading a token anywhere, whether a service has what they have."""
-    return {
-        name: fingerprint(value, salt)
-        for name, value in as_environ(settings).items()
-        if name not in NOT_THE_SERVICES
-    }
+    """So that others can tell, without reading a token anywhere, whether a service has what they have.
+
+    What is not set is nobody's matter, but for a limit: without one there is none.
+    """
+    environ = {"RUNNER_MAX_BURN": "", **as_environ(settings)}
+    return {name: fingerprint(value, salt) for name, value in environ.items() if name not in NOT_THE_SERVICES}
 
 
 def _last_line(path: Path) -> str:

@@ -336,6 +336,8 @@ def order_go(db: Database, work: Work, lease: AttemptLease) -> tuple[datetime, d
             raise Stale
         if money.too_dear(row.price, job.max_price):
             detail = money.dearer("the machine", row.price, job.max_price)
+            if job.coupon is not None and not (row.prices or {}).get("final"):
+                detail += f": the service does not tell what {job.coupon!r} takes off"
             raise CannotStart(Event.BOOT_FAILED, "deploy_failed", detail)
         deadline_at, cause = deadlines.start(session, now, job, attempt, row)
         if deadline_at <= now:

@@ -53,7 +53,7 @@ def set_(
 
 @app.command()
 def ls(json: Json = False) -> None:
-    """List budgets: how much there is, what is spent, and what is reserved for jobs that are not over.
+    """List budgets: what there is, what is spent, what is reserved.
 
     Example: runner budget ls
     """

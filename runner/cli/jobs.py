@@ -114,10 +114,10 @@ def submit(
             output=output,
             sync_every=sync_every,
         )
+        watch.say_other_settings(client)
         if dry_run:
             plan.say(client, spec, json)
             return
-        watch.say_other_settings(client)
         _queue(client, files.packed(client, spec), json)
 
 

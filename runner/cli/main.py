@@ -83,6 +83,14 @@ class _Single(TyperCommand):
     """
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        try:
+            return self._parse(ctx, args)
+        except typer.TyperException as error:
+            if getattr(error, "ctx", ctx) is None:  # of an option without its argument
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
+
+    def _parse(self, ctx: Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
             values, _, given = self.make_parser(ctx).parse_args(list(args))
             words = len(values.get("command") or ())

@@ -107,10 +107,12 @@ def test_run_brings_a_service_with_its_own_settings(installation: Installation) 
 
 
 def test_run_says_where_the_service_that_stays_has_other_settings(served: Installation) -> None:
-    served.environ["RUNNER_MAX_INSTANCES"] = "3"
-    done = served.run("run", *GPU, "--", "true")
-    assert done.returncode == 0
-    assert b"another RUNNER_MAX_INSTANCES, which counts until `runner down`" in done.stderr
+    served.environ |= {"RUNNER_MAX_INSTANCES": "3", "RUNNER_MAX_BURN": "5"}
+    others = b"another RUNNER_MAX_BURN, RUNNER_MAX_INSTANCES, which counts until `runner down`"
+    for words in (("run", *GPU, "--", "true"), ("submit", *GPU, "--dry-run", "--", "true")):
+        done = served.run(*words)
+        assert done.returncode == 0
+        assert others in done.stderr
 
 
 def test_where_the_service_was_killed_everybody_is_told(served: Installation) -> None:

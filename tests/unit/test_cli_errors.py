@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import sys
+from pathlib import Path
 
 import pytest
 
 from jobs import errors as tree
 from jobs.ids import new_attempt_id
-from runner.cli import errors
+from runner.cli import errors, main
 
 EXIT_CODES: tuple[tuple[BaseException, int], ...] = (
     (tree.InvalidJob("said"), 2),
@@ -68,6 +70,15 @@ def test_an_error_of_the_system_names_its_file(capsys: pytest.CaptureFixture[str
 def test_an_interruption_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert errors.report(KeyboardInterrupt()) == 130
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("option", ["--max-cost", "--nope"])
+def test_wrong_usage_of_an_option_says_where_its_help_is(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["runner", "submit", "--gpu", "a", option])
+    assert main._run() == 2
+    assert capsys.readouterr().err.endswith(". See `runner submit --help`.\n")
 
 
 def test_wrong_usage_says_where_help_is(capsys: pytest.CaptureFixture[str]) -> None:

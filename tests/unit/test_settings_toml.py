@@ -98,6 +98,13 @@ def test_a_working_folder_may_not_redirect(tmp_path: Path, key: str) -> None:
     assert TOKEN not in refused(error, f"'{key}' must not stand in a working folder's runner.toml")
 
 
+def test_a_working_folders_typing_error_is_seen(tmp_path: Path) -> None:
+    write(tmp_path, "max_cots = 5\n")
+    with pytest.raises(InvalidSettings) as error:
+        job_defaults(tmp_path)
+    refused(error, "'max_cots' must not stand", "did you mean 'max_cost'?")
+
+
 def test_the_homes_own_file_is_no_working_folders(home: Path) -> None:
     write(home, 'fleet = "x"\n')
     assert job_defaults(home, home=home) == {}
