@@ -326,7 +326,9 @@ def _account(settings: Settings, db: Database, listing: Listing) -> Finding:
         if name is not None and name.installation == ours and row is None:
             wrong.append(f"{instance.name} ({uuid}) is rented and in nobody's books; the service ends it")
         if name is not None and listing.date.timestamp() > name.expires_at:
-            wrong.append(f"{instance.name} ({uuid}) is past its expiry; `runner reap` ends it")
+            wrong.append(
+                f"{instance.name} ({uuid}) is past its expiry; the service ends it, and so does `runner reap`"
+            )
     now = db.clock()
     for row in rows.values():
         if row.uuid is not None and row.uuid not in listed and row.state == "live":

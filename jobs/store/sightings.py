@@ -188,7 +188,7 @@ def gone(look: Look, row: Instance, proof: str) -> None:
     row.state, row.gone_at, row.gone_proof = "gone", look.now, proof
     attempt = look.attempt_of(row)
     if attempt is not None and attempt.state in (State.BOOTING, State.RUNNING):
-        change = Change("lost", _how_it_went(look, attempt), attempt=_last_words(attempt))
+        change = Change("lost", _how_it_went(look, row, attempt), attempt=_last_words(attempt))
         look.move(Event.GONE, attempt, change)
     _beside(look, row, attempt)
 
@@ -212,11 +212,16 @@ def _beside(look: Look, row: Instance, attempt: Attempt | None) -> None:
         deadlines.shorten(look.session, look.now, *present)
 
 
-def _how_it_went(look: Look, attempt: Attempt) -> str:
+def _how_it_went(look: Look, row: Instance, attempt: Attempt) -> str:
     at = None if attempt.guard is None else attempt.guard.get("at")
     if at is not None and datetime.fromisoformat(at) <= look.now:
         return (
             "the machine is gone, which was to end itself at its expiry; how the command ended is not known"
+        )
+    if row.expires_at <= look.now:
+        return (
+            "the machine was past its expiry and is gone, perhaps by `runner reap`; how the command ended is "
+            "not known"
         )
     return "the machine vanished from the account"
 

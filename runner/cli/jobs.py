@@ -240,7 +240,8 @@ def ls(
             out.print_json([present.job_json(view) for view in views])
             return
         if not views:
-            out.note("There are no jobs yet; `runner run --help` shows how to start one.")
+            none = "There are no jobs yet; `runner run --help` shows how to start one."
+            out.note(f"No job is {' or '.join(state)}." if state else none)
             return
         now = client.database.clock()
         rows = [_row(view, now) for view in views]

@@ -65,6 +65,15 @@ def test_a_machine_that_was_to_end_itself_and_is_gone(world: World) -> None:
     assert "which was to end itself" in str(world.attempt(attempt_id).detail)
 
 
+def test_one_that_has_no_guard_and_is_gone_after_its_expiry(world: World) -> None:
+    _, attempt_id, _ = world.run()
+    world.clock.now = world.instance(attempt_id).expires_at + timedelta(seconds=9)
+    world.vanish(attempt_id)
+    world.heartbeat()
+    observing.proved_gone(world.db, world.lead, world.instance(attempt_id).id, "404")
+    assert "perhaps by `runner reap`" in str(world.attempt(attempt_id).detail)
+
+
 def _running(world: World) -> tuple[str, AttemptLease]:
     _, attempt_id, lease = world.run()
     with world.db.write() as session:

@@ -102,6 +102,15 @@ def test_a_job_that_was_submitted_is_never_said_not_to_be(
     assert f"job {job.id} goes on; `runner cancel {job.id}` ends it\n" in said
 
 
+def test_no_job_in_the_states_that_were_asked_for(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands.ls(["running", "finishing"])
+    commands.ls()
+    assert capsys.readouterr().err == (
+        "No job is running or finishing.\n"
+        "There are no jobs yet; `runner run --help` shows how to start one.\n"
+    )
+
+
 @pytest.mark.parametrize("limit", [0, -1, 2**31, 10**30])
 def test_a_limit_that_makes_no_sense(home: Path, limit: int) -> None:
     with Client() as client:
