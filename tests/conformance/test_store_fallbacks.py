@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from jobs.models import Attempt
 from jobs.states import Event, State
 from jobs.store import admission, attempts, catalog, ending, leases, limits
 from jobs.store.catalog import Offer, choices
@@ -95,16 +97,12 @@ def test_two_bad_boots_pass_a_product_over(world: World) -> None:
 
 
 def test_a_dear_one_that_fails_leaves_money_for_a_cheap_one(world: World) -> None:
-    catalog.keep(world.db, [Offer(TWO[0], 100 * PRICE, 1, 1), Offer(TWO[1], PRICE, 1, 1)])
-    job_id, attempt_id = world.boot(submit(world.db, products=TWO), product=TWO[0], price=100 * PRICE)
-    world.change(world.instance(attempt_id).uuid, price=100 * PRICE)
+    catalog.keep(world.db, [Offer(TWO[0], 75 * PRICE, 1, 1), Offer(TWO[1], PRICE, 1, 1)])
+    job_id, attempt_id = world.boot(submit(world.db, products=TWO), product=TWO[0], price=75 * PRICE)
+    world.change(world.instance(attempt_id).uuid, price=75 * PRICE)
     world.clock.advance(150)
     leases.heartbeat(world.db, world.owner, [attempt_id])
     with world.db.write() as session:
-        from sqlalchemy import update
-
-        from jobs.models import Attempt
-
         session.execute(
             update(Attempt).where(Attempt.id == attempt_id).values(boot_deadline_at=world.clock.now)
         )
