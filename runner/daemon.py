@@ -74,8 +74,8 @@ class Running:
 
     def differs(self, settings: Settings) -> list[str]:
         """The variables of those settings that a service has and that it does not share with *settings*."""
-        ours = _prints(settings, self.salt)
-        return [name for name, found in ours.items() if self.prints and self.prints.get(name) != found]
+        ours, unset = _prints(settings, self.salt), fingerprint("", self.salt)
+        return [name for name, found in ours.items() if self.prints and self.prints.get(name, unset) != found]
 
 
 def log_path(settings: Settings) -> Path:

@@ -14,13 +14,14 @@ from sqlalchemy import update
 
 from jobs import money
 from jobs.models import Attempt, Instance
-from jobs.store import guards, leases, observing
+from jobs.store import attempts, guards, leases, observing
 from jobs.store.transitions import AttemptLease
 from jobs.values import Secret
 from tests.conformance.store_kit import PRICE, World, submit
 from workers.ssh.connect import Machine
 from workers.ssh.errors import Unreachable
 from workers.steps import door, guard
+from workers.steps.boot import boot
 from workers.steps.context import Context
 from workers.steps.control import Control
 from workers.supervisor import attestation
@@ -42,6 +43,9 @@ class Fake:
         if self.breaks:
             self.alive = False
             raise Unreachable("it does not answer")
+
+    def state(self, attempt_id: str) -> SimpleNamespace:
+        return SimpleNamespace(kind="running")
 
     def arm(self, payload: bytes, end: float) -> None:
         self.told.append(json.loads(payload.splitlines()[-1])["seconds"])
@@ -113,6 +117,23 @@ def test_who_has_told_it_tells_only_what_is_new(ctx: Context, world: World) -> N
         earlier = world.instance(attempt_id).expires_at - timedelta(seconds=600)
         session.execute(update(Instance).values(expires_at=earlier))
     assert _arm(ctx, world, attempt_id, lease, control).told == [before - 600]
+
+
+def test_who_finds_a_command_that_runs_tells_of_the_expiry_of_its_go(ctx: Context, world: World) -> None:
+    """Whoever started it has died before that was written, and the guard may stand for a later one."""
+    _, attempt_id = world.boot()
+    lease = world.attend(attempt_id)
+    with world.db.write() as session:
+        session.execute(update(Attempt).values(host_key=HOST_KEY, host_key_check="attested"))
+    attempts.order_go(world.db, world.work(attempt_id), lease)
+    machine = Fake()
+    control = Control()
+    assert boot(ctx, world.work(attempt_id), lease, cast("Machine", machine), control)
+    assert machine.told == []
+    assert guard.rearm(ctx, world.work(attempt_id), lease, cast("Machine", machine), control)
+    assert len(machine.told) == 1
+    assert guard.rearm(ctx, world.work(attempt_id), lease, cast("Machine", machine), control)
+    assert len(machine.told) == 1
 
 
 def test_who_takes_over_writes_nothing_that_is_known(

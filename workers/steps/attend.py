@@ -85,7 +85,7 @@ class _Visit:
             if work.state is State.RUNNING and (self.failures or work.unreachable_since is not None):
                 self.machine.state(work.attempt_id)  # a login alone does not show that its supervisor answers
             if work.state is not State.BOOTING:
-                self.control.expires_earlier = True  # for all that is known of what it was told
+                self.control.expires_earlier = True  # for all that is known of what another one has told it
         if work.state is State.FINISHING:
             self.control.interrupt.clear()
             if self.control.stale or self.control.leaving:

@@ -73,6 +73,8 @@ def boot(ctx: Context, work: Work, lease: AttemptLease, machine: Machine, contro
         detail = f"the machine says that its command is {state.kind}, though nothing was started"
         _end(ctx, work, lease, Event.BOOT_FAILED, "deploy_failed", detail)
         return False
+    else:
+        control.expires_earlier = True  # for all that is known of what another one has told it
     attempts.started(ctx.db, work, lease)
     return True
 
