@@ -47,6 +47,8 @@ HOLDER_FIRST = timedelta(seconds=5)
 """How much longer the leader waits where somebody attends: the attendant may still learn the exit code."""
 ENDING = timedelta(seconds=money.ending_seconds(money.GRACE_SECONDS))
 LONGEST_ENDING = timedelta(seconds=money.ending_seconds(money.LONGEST_GRACE_SECONDS))
+SUCCESSION = leases.LEASE + timedelta(seconds=25)
+"""How long it may take until somebody else attends to what the one who died has left, and knows its end."""
 UNREACHABLE = timedelta(minutes=UNREACHABLE_MINUTES)
 FRONT = 8
 """How many of a product's waiting jobs are tried again at once."""
@@ -321,6 +323,10 @@ def _verdict(case: _Case) -> tuple[Event, str, str, bool] | None:
     if attempt.state != State.RUNNING:
         return None
     patience = after_stop(job.grace)
+    if case.instance.expires_at > now + timedelta(seconds=money.TERMINATE_SECONDS):
+        # Whoever attended to it may have died just then: as far as the ceiling pays, the next one has the
+        # time to take over and to read how it ended.
+        patience = max(patience, SUCCESSION)
     if attempt.lease_until is not None and attempt.lease_until > now:
         patience += HOLDER_FIRST
 

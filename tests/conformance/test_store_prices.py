@@ -119,13 +119,28 @@ def test_the_price_that_a_job_pays_at_most_is_no_more_than_that(world: World) ->
 def test_a_command_has_the_grace_of_its_job_to_end(world: World, grace: int) -> None:
     job_id, _, _ = world.run(submit(world.db, grace=grace))
     leases.release_attempts(world.db, world.owner)
-    patience = grace + money.SEAL_SECONDS
+    patience = max(grace + money.SEAL_SECONDS, 40)  # whoever takes over needs as long
     world.clock.advance(3600 + patience)
     world.heartbeat()
     assert ending.enforce(world.db, world.lead) == 0
     world.clock.advance(1)
     assert ending.enforce(world.db, world.lead) == 1
     assert world.show(job_id).reason == "max_runtime"
+
+
+@pytest.mark.parametrize("grace", [1, 5, 29, 30])
+def test_the_ceiling_does_not_wait_for_whoever_takes_over(world: World, grace: int) -> None:
+    expires_at = world.clock.now + timedelta(seconds=1200)
+    job_id, attempt_id, _ = world.run(submit(world.db, grace=grace), expires_at=expires_at)
+    leases.release_attempts(world.db, world.owner)
+    deadline = world.attempt(attempt_id).deadline_at
+    assert deadline == expires_at - timedelta(seconds=money.ending_seconds(grace))
+    world.clock.now = expires_at - timedelta(seconds=money.TERMINATE_SECONDS)
+    world.heartbeat()
+    assert ending.enforce(world.db, world.lead) == 0
+    world.clock.advance(1)
+    assert ending.enforce(world.db, world.lead) == 1
+    assert (world.show(job_id).state, world.instance(attempt_id).state) == (State.FINISHING, "doomed")
 
 
 @pytest.mark.parametrize(("grace", "ended"), [(5, 0), (300, 1)])
