@@ -122,9 +122,9 @@ def phases(
     return found
 
 
-def charge_since(instance: Metered, since: datetime, now: datetime) -> Charge:
-    """What of :func:`charge` fell due from *since* on, see :func:`by_period`."""
-    return by_period(instance, [since], now)[-1]
+def charge_since(instance: Metered, since: datetime | None, now: datetime) -> Charge:
+    """What of :func:`charge` fell due from *since* on, see :func:`by_period`; None: all of it."""
+    return by_period(instance, [] if since is None else [since], now)[-1]
 
 
 def by_period(instance: Metered, begins: Sequence[datetime], now: datetime) -> list[Charge]:

@@ -8,7 +8,6 @@ able to redirect a token, a database or a key.
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 import tomllib
@@ -180,7 +179,9 @@ def job_defaults(folder: Path | None = None, *, home: Path | None = None) -> Map
     file = folder / TOML_NAME
     content = _read_toml(file)
     if others := sorted(content.keys() - JOB_KEYS):
-        near = difflib.get_close_matches(others[0], JOB_KEYS, n=1, cutoff=0.8)
+        from difflib import get_close_matches  # for who makes a mistake, not for all that read settings
+
+        near = get_close_matches(others[0], JOB_KEYS, n=1, cutoff=0.8)
         advice = f"did you mean {near[0]!r}?" if near else "remove it, or set it in the environment."
         raise InvalidSettings(
             f"{_names(others)} must not stand in a working folder's {TOML_NAME} ({file}), which may hold "

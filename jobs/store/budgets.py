@@ -262,8 +262,7 @@ def _strays(session: Session, now: datetime, budget: Budget) -> dict[str, Micros
     since = begin(budget.every, now)
     charges: dict[str, list[meter.Charge]] = {}
     for row in session.execute(query).scalars():
-        due = meter.charge(row, now) if since is None else meter.charge_since(row, since, now)
-        charges.setdefault(row.job_id or "", []).append(due)
+        charges.setdefault(row.job_id or "", []).append(meter.charge_since(row, since, now))
     return {job_id: meter.total(found) for job_id, found in charges.items()}
 
 

@@ -6,13 +6,14 @@ paid by the same ceiling. It never expires later.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from jobs import meter, money
 from jobs.ids import parse_instance_name
 from jobs.models import Attempt, Instance, Job
+from jobs.money import Micros
 from jobs.store import costs
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -20,9 +21,14 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 def expiry(session: Session, now: datetime, job: Job, row: Instance) -> tuple[datetime, str]:
     """When a job's present machine must be gone, and which of its ceilings that is."""
-    paid = meter.paid_until(row, costs.left(session, now, job, but=row.id))
+    return _within(costs.left(session, now, job, but=row.id), row)
+
+
+def _within(left: Micros, row: Instance) -> tuple[datetime, str]:
+    """:func:`expiry` where its job may still spend so much, in micro-dollars, this machine included."""
+    paid = meter.paid_until(row, left)
     named = parse_instance_name(row.name)
-    as_named = named is None or row.expires_at + SECOND > datetime.fromtimestamp(named.expires_at, now.tzinfo)
+    as_named = named is None or row.expires_at + SECOND > datetime.fromtimestamp(named.expires_at, UTC)
     if as_named and (paid is None or paid > row.expires_at + MINUTE):
         return row.expires_at, "max_runtime"
     return min(row.expires_at, paid or row.expires_at), "max_cost"
@@ -34,7 +40,7 @@ def request(session: Session, now: datetime, job: Job, attempt: Attempt, row: In
     Returns whether that is worth it: what is left pays for it, and would leave time for a command.
     """
     left = costs.left(session, now, job, but=row.id)
-    row.expires_at, _ = expiry(session, now, job, row)
+    row.expires_at, _ = _within(left, row)
     outputs, price = bool(job.outputs), row.price or 0
     small = money.too_little(left, price, row.minimum_minutes, grace_seconds=job.grace, outputs=outputs)
     return not small and _stop(row.expires_at, job, attempt) > now

@@ -71,7 +71,7 @@ def sum_up(
     parts: defaultdict[str | None, list[Charge]] = defaultdict(list)
     machines: list[Charge] = []
     for instance, label in rented:
-        charge = meter.charge(instance, now) if start is None else meter.charge_since(instance, start, now)
+        charge = meter.charge_since(instance, start, now)
         if not charge.minutes:
             continue
         machines.append(charge)

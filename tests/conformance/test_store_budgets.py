@@ -230,19 +230,26 @@ def test_a_stray_of_a_job_that_is_final_is_on_its_budget(world: World) -> None:
     assert _standing(world).spent == world.show(job_id).cost > 0
 
 
+def _with_stray(world: World) -> str:
+    """A job that is in the queue again, for nothing was rented, it seemed: its machine turned up."""
+    job_id, attempt_id, lease = world.order(submit(world.db, budget="team"), most=2 * USD)
+    before = _standing(world)
+    world.void(attempt_id, lease)
+    assert _standing(world).left == before.left + 2 * USD == before.micros
+    world.appear(world.instance(attempt_id).name)
+    world.list()
+    world.clock.advance(100)
+    world.heartbeat()
+    world.list()
+    return job_id
+
+
 @pytest.mark.parametrize("every", [None, Every.DAY])
 def test_a_stray_of_a_job_that_is_back_in_the_queue_is_on_its_budget(
     world: World, every: Every | None
 ) -> None:
     budgets.put(world.db, "team", 2 * USD, every)
-    job_id, attempt_id, lease = world.order(submit(world.db, budget="team"), most=2 * USD)
-    world.void(attempt_id, lease)
-    assert _standing(world).left == 2 * USD
-    world.appear(world.instance(attempt_id).name)  # it was rented after all
-    world.list()
-    world.clock.advance(100)
-    world.heartbeat()
-    world.list()
+    job_id = _with_stray(world)
     cost = world.show(job_id).cost
     assert cost > 0
     assert (_standing(world).spent, _standing(world).left) == (cost, 2 * USD - cost)
@@ -257,13 +264,7 @@ def test_a_stray_of_a_job_that_is_back_in_the_queue_is_on_its_budget(
 
 def test_a_stray_is_in_the_period_in_which_it_cost_something(world: World) -> None:
     budgets.put(world.db, "team", 2 * USD, Every.DAY)
-    job_id, attempt_id, lease = world.order(submit(world.db, budget="team"), most=2 * USD)
-    world.void(attempt_id, lease)
-    world.appear(world.instance(attempt_id).name)
-    world.list()
-    world.clock.advance(100)
-    world.heartbeat()
-    world.list()
+    job_id = _with_stray(world)
     world.terminate()
     cost = world.show(job_id).cost
     assert _standing(world).spent == cost > 0
@@ -274,13 +275,7 @@ def test_a_stray_is_in_the_period_in_which_it_cost_something(world: World) -> No
 def test_one_that_waits_for_its_budget_beside_its_own_stray(world: World) -> None:
     """It is rung for when the rest of the budget is enough, and once."""
     budgets.put(world.db, "team", 4 * USD, None)
-    job_id, attempt_id, lease = world.order(submit(world.db, budget="team"), most=2 * USD)
-    world.void(attempt_id, lease)
-    world.appear(world.instance(attempt_id).name)
-    world.list()
-    world.clock.advance(100)
-    world.heartbeat()
-    world.list()
+    job_id = _with_stray(world)
     world.terminate()
     _, other, held = world.run(submit(world.db, budget="team", key="other"), most=2 * USD)
     need = 4 * USD - 2 * MINUTE
